@@ -1,0 +1,12 @@
+//! The rules of the product: no I/O, no clock, no randomness, no HTTP.
+//!
+//! Whatever depends on time takes `now` as an argument; whatever changes the world is returned as a value.
+
+pub mod approval;
+pub mod audit;
+pub mod call;
+pub mod id;
+pub mod identity;
+pub mod policy;
+pub mod time;
+pub mod value;
