@@ -5,6 +5,7 @@
 pub mod approval;
 pub mod audit;
 pub mod call;
+pub mod duration;
 pub mod id;
 pub mod identity;
 pub mod policy;
