@@ -64,6 +64,9 @@ pub enum Error {
     /// The key cannot seal.
     #[error("the stored request could not be sealed")]
     Seal,
+    /// A task of the gate ended without a result.
+    #[error("a task of the gateway ended without a result")]
+    TaskLost,
 }
 
 /// What the gate is built from.
@@ -280,6 +283,19 @@ impl Gate {
             task.await;
             tracing::trace!(task = name, "ended");
         });
+    }
+
+    /// Carries `work` out to its end even when the caller's future is dropped meanwhile. The result is then dropped where it was
+    /// made, so that what it guards (presence, a permit) is given back.
+    async fn to_its_end<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T, Error>> + Send + 'static,
+    ) -> Result<T, Error> {
+        let (sender, receiver) = tokio::sync::oneshot::channel();
+        self.inner.tracker.spawn(async move {
+            drop(sender.send(work.await));
+        });
+        receiver.await.unwrap_or(Err(Error::TaskLost))
     }
 
     /// Whether an approval's state is one that the caller of its call can be told about as final.

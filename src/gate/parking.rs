@@ -160,7 +160,18 @@ impl Gate {
         let own_id = park.approval.id;
         // Before the row exists: a decision that comes at once still wakes.
         let waiter = self.waiters().subscribe(own_id);
-        let parked = self.store().park(park, self.now()).await?;
+        let gate = self.clone();
+        let work = async move {
+            let parked = gate.store().park(park, gate.now()).await?;
+            let presence = match &parked {
+                Parked::Created(approval) | Parked::Attached(approval) if approval.caller.waiting > 0 => {
+                    Some(Presence { gate: gate.clone(), id: approval.id })
+                }
+                _ => None,
+            };
+            Ok((parked, presence))
+        };
+        let (parked, _presence) = self.to_its_end(work).await?;
         let (approval, waiter) = match parked {
             Parked::Created(approval) => {
                 self.metrics().approval_created(&approval.terms.rule, Source::Proxy);
@@ -180,10 +191,7 @@ impl Gate {
             Parked::Full(limit) => return Ok(Held::Full(Overflow::Queue(limit))),
         };
         match patience {
-            Patience::Wait(wait) => {
-                let presence = Presence { gate: self.clone(), id: approval.id };
-                self.hold(approval, &request, waiter, wait, presence).await
-            }
+            Patience::Wait(wait) => self.hold(approval, &request, waiter, wait).await,
             Patience::RespondAsync => Ok(Held::Pending(approval)),
         }
     }
@@ -194,7 +202,6 @@ impl Gate {
         request: &HeldRequest,
         mut waiter: super::waiters::Waiter,
         wait: Duration,
-        _presence: Presence,
     ) -> Result<Held, Error> {
         let deadline = tokio::time::Instant::now() + wait;
         let detached = approval.call().is_some_and(|call| call.release == ReleaseMode::Detached);

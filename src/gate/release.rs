@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::domain::approval::{Approval, Command, Execution, PermitFate, ReleaseMode, State};
+use crate::domain::approval::{Approval, Command, Execution, PermitFate, Refusal, ReleaseMode, State};
 use crate::domain::call::Fingerprint;
 use crate::domain::id::ApprovalId;
 use crate::store::{Applied, StoredResult};
@@ -21,18 +21,30 @@ use super::{Error, Gate, intake};
 /// How many detached releases run at once; the others wait their turn.
 pub const DETACHED_RELEASES_MAX: usize = 64;
 
-/// The right to send one call upstream once.
-#[derive(Debug)]
-#[must_use = "a permit that is dropped unused leaves its approval in `releasing`"]
+/// The right to send one call upstream once. Dropped unused, it goes back to its approval: provably nothing was sent.
+#[must_use = "a permit is there to be used by `spend`"]
 pub struct Permit {
     ticket: Ticket,
 }
 
-#[derive(Debug)]
 enum Ticket {
     Verdict,
-    Approval(ApprovalId, Fingerprint),
+    Approval { id: ApprovalId, fingerprint: Fingerprint, upstream: String, gate: Gate },
+    Spent,
 }
+
+/// A release under way: whoever holds it owes the outcome. Dropped without one, the outcome is unknown.
+#[must_use = "a release ends with `finish`"]
+pub struct Release {
+    id: ApprovalId,
+    upstream: String,
+    gate: Option<Gate>,
+}
+
+/// A permit was shown for another call than the one it was given for. Nothing may be sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the permit is for another call")]
+pub struct WrongCall;
 
 impl Permit {
     /// For a call that policy lets through.
@@ -42,17 +54,69 @@ impl Permit {
 
     /// The approval it comes from; `None` when policy let the call through.
     pub const fn approval(&self) -> Option<ApprovalId> {
-        match self.ticket {
-            Ticket::Verdict => None,
-            Ticket::Approval(id, _) => Some(id),
+        match &self.ticket {
+            Ticket::Approval { id, .. } => Some(*id),
+            Ticket::Verdict | Ticket::Spent => None,
         }
     }
 
-    /// Whether it is for this very call. A permit by verdict is for the request that it was given to.
-    pub fn covers(&self, fingerprint: impl FnOnce() -> Fingerprint) -> bool {
+    /// Uses the permit up, at the last moment before sending. For an approved call the bytes about to be sent are compared once
+    /// more with those that were approved; the permit of another call goes back unused.
+    pub fn spend(mut self, about_to_send: impl FnOnce() -> Fingerprint) -> Result<Option<Release>, WrongCall> {
         match &self.ticket {
-            Ticket::Verdict => true,
-            Ticket::Approval(_, approved) => *approved == fingerprint(),
+            Ticket::Verdict => Ok(None),
+            Ticket::Approval { fingerprint, gate, .. } if *fingerprint != about_to_send() => {
+                gate.metrics().integrity_violation(crate::telemetry::metrics::Violation::FingerprintMismatch);
+                Err(WrongCall)
+            }
+            Ticket::Approval { .. } | Ticket::Spent => match std::mem::replace(&mut self.ticket, Ticket::Spent) {
+                Ticket::Approval { id, upstream, gate, .. } => Ok(Some(Release { id, upstream, gate: Some(gate) })),
+                Ticket::Verdict | Ticket::Spent => Err(WrongCall),
+            },
+        }
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        if let Ticket::Approval { id, upstream, gate, .. } = std::mem::replace(&mut self.ticket, Ticket::Spent) {
+            let task = gate.clone();
+            gate.spawn("permit returned", async move {
+                let unsent = Sent::NotSent("the caller left before anything was sent".to_owned());
+                task.finish_release(id, &upstream, unsent, None).await;
+            });
+        }
+    }
+}
+
+impl std::fmt::Debug for Permit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Permit").field("approval", &self.approval()).finish()
+    }
+}
+
+impl Release {
+    /// The approval that is being released.
+    pub const fn approval(&self) -> ApprovalId {
+        self.id
+    }
+
+    /// Records what it came to; returns once that is on disk or could not be put there.
+    pub async fn finish(mut self, sent: Sent, result: Option<KeptAnswer>) {
+        if let Some(gate) = self.gate.take() {
+            gate.finish_release(self.id, &self.upstream, sent, result).await;
+        }
+    }
+}
+
+impl Drop for Release {
+    fn drop(&mut self) {
+        if let Some(gate) = self.gate.take() {
+            let (task, id, upstream) = (gate.clone(), self.id, std::mem::take(&mut self.upstream));
+            gate.spawn("release lost", async move {
+                let lost = Sent::Lost("the gateway lost track of the call while it was being sent".to_owned());
+                task.finish_release(id, &upstream, lost, None).await;
+            });
         }
     }
 }
@@ -85,8 +149,8 @@ pub struct KeptAnswer {
 /// Sends a call for the gateway itself, when no caller's connection carries it.
 #[async_trait]
 pub trait Sender: Send + Sync + 'static {
-    /// Sends and reads the whole answer.
-    async fn send(&self, permit: Permit, request: HeldRequest) -> (Sent, Option<KeptAnswer>);
+    /// Spends the permit, sends, reads the whole answer and records the outcome.
+    async fn send(&self, permit: Permit, request: HeldRequest);
 }
 
 /// Why a permit was not given.
@@ -95,7 +159,7 @@ pub enum NoPermit {
     /// The policy of the moment blocks it; the approval as it now stands.
     BlockedNow(Approval, String),
     /// Somebody else has the permit, it is spent, or it is too late.
-    Refused(Approval, crate::domain::approval::Refusal),
+    Refused(Approval, Refusal),
 }
 
 impl Gate {
@@ -121,24 +185,27 @@ impl Gate {
             fingerprint,
             revision: policy.revision().to_owned(),
         };
-        match self.apply(id, command).await? {
-            Applied::Changed(approval) => {
-                if let State::Approved(decision) = &approval.state {
-                    self.metrics().release_delay(self.now().since(decision.at));
+        let (gate, upstream) = (self.clone(), request.upstream.clone());
+        // Once `releasing` may be on disk there is a permit to use or to give back, whoever still listens.
+        let work = async move {
+            Ok(match gate.apply(id, command).await? {
+                Applied::Changed(approval) => {
+                    if let State::Approved(decision) = &approval.state {
+                        gate.metrics().release_delay(gate.now().since(decision.at));
+                    }
+                    Ok(Permit { ticket: Ticket::Approval { id, fingerprint, upstream, gate } })
                 }
-                Ok(Ok(Permit { ticket: Ticket::Approval(id, fingerprint) }))
-            }
-            Applied::Same(approval) => {
-                Ok(Err(NoPermit::Refused(approval, crate::domain::approval::Refusal::PermitSpent)))
-            }
-            Applied::Refused(approval, refusal) => Ok(Err(NoPermit::Refused(approval, refusal))),
-            Applied::Missing => Err(Error::Vanished(id)),
-        }
+                Applied::Same(approval) => Err(NoPermit::Refused(approval, Refusal::PermitSpent)),
+                Applied::Refused(approval, refusal) => Err(NoPermit::Refused(approval, refusal)),
+                Applied::Missing => return Err(Error::Vanished(id)),
+            })
+        };
+        self.to_its_end(work).await
     }
 
     /// Records what a release came to. Retries for a while when the store cannot write: what cannot be recorded stays
     /// `releasing`, which the next start turns into unknown.
-    pub async fn finish_release(&self, id: ApprovalId, upstream: &str, sent: Sent, result: Option<KeptAnswer>) {
+    async fn finish_release(&self, id: ApprovalId, upstream: &str, sent: Sent, result: Option<KeptAnswer>) {
         let command = match &sent {
             Sent::Answered(status) => Command::Succeed { status: *status },
             Sent::NotSent(reason) => Command::Fail { reason: reason.clone(), permit: PermitFate::Returned },
@@ -206,11 +273,7 @@ impl Gate {
             return Err(Error::Vanished(id));
         };
         match self.take_permit(&approval, &request).await? {
-            Ok(permit) => {
-                let upstream = request.upstream.clone();
-                let (sent, kept) = self.sender().send(permit, request).await;
-                self.finish_release(id, &upstream, sent, kept).await;
-            }
+            Ok(permit) => self.sender().send(permit, request).await,
             // Another task was first, or policy forbids it by now: either way it is recorded.
             Err(NoPermit::BlockedNow(..) | NoPermit::Refused(..)) => {}
         }
