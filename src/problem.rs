@@ -11,6 +11,10 @@ use http_body_util::Full;
 use serde_json::{Map, Value};
 
 use crate::domain::approval::{Approval, Refusal};
+use crate::gate;
+
+/// What a caller is asked to wait when the store is away.
+const STORE_RETRY_SECONDS: u64 = 5;
 
 /// What every problem's `type` begins with; the rest is the code with dashes.
 pub const TYPE_BASE: &str = "https://holdpoint.dev/problems/";
@@ -156,6 +160,12 @@ codes! {
     BodyNotAllowed = "body_not_allowed", BAD_REQUEST, Gateway, Pointless, "This method must not carry a body here";
     /// The path is not canonical.
     Path = "path", BAD_REQUEST, Gateway, Pointless, "The request target is not canonical";
+    /// Longer than a target may be.
+    TargetTooLong = "target_too_long", URI_TOO_LONG, Gateway, Pointless, "The request target is too long";
+    /// An expectation other than `100-continue`.
+    ExpectationFailed = "expectation_failed", EXPECTATION_FAILED, Gateway, Pointless, "The expectation cannot be met";
+    /// A protocol version that is not served.
+    VersionNotSupported = "version_not_supported", HTTP_VERSION_NOT_SUPPORTED, Gateway, Pointless, "The protocol version is not served";
     /// Framing or header games.
     Framing = "framing", BAD_REQUEST, Gateway, Pointless, "The request's framing or header block is not acceptable";
     /// The Host is missing, doubled or malformed.
@@ -288,6 +298,23 @@ impl Problem {
 impl IntoResponse for Problem {
     fn into_response(self) -> axum::response::Response {
         self.into_http().map(|body| axum::body::Body::new(Full::new(body)))
+    }
+}
+
+impl From<gate::Error> for Problem {
+    fn from(error: gate::Error) -> Self {
+        // The cause is for the log; a caller learns that nothing was sent or decided.
+        tracing::error!(%error, "the gate failed");
+        match error {
+            gate::Error::Store(_) => Problem::new(
+                Code::StoreUnavailable,
+                "the approval store cannot be used at this moment; nothing was sent or decided",
+            )
+            .retry_after(STORE_RETRY_SECONDS),
+            gate::Error::Vanished(_) | gate::Error::Unreadable(_) | gate::Error::Seal | gate::Error::TaskLost => {
+                Problem::new(Code::Internal, "the gateway failed; nothing was sent by this request")
+            }
+        }
     }
 }
 

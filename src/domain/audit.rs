@@ -38,6 +38,8 @@ pub enum EventKind {
     CallAudited,
     /// Policy blocked a call.
     CallBlocked,
+    /// A rule's condition could not be evaluated, and was taken the stricter way.
+    ConditionFailed,
     /// Input was refused before policy.
     InputRefused,
     /// A call or an action was parked.
@@ -148,6 +150,7 @@ impl EventKind {
             EventKind::Reloaded => "reloaded",
             EventKind::CallAudited => "call_audited",
             EventKind::CallBlocked => "call_blocked",
+            EventKind::ConditionFailed => "condition_failed",
             EventKind::InputRefused => "input_refused",
             EventKind::ApprovalCreated => "approval_created",
             EventKind::CallerJoined => "caller_joined",

@@ -35,6 +35,9 @@ use crate::telemetry::metrics::Metrics;
 use release::{DETACHED_RELEASES_MAX, Sender};
 use waiters::Waiters;
 
+/// How many refusals a second are written to the trail one by one.
+pub const REFUSAL_RECORDS_PER_SECOND: u32 = 200;
+
 /// How often a waiter reads the store when nothing wakes it: the floor beneath every notification.
 pub const POLL_INTERVAL: Duration = Duration::from_secs(15);
 
@@ -111,6 +114,24 @@ struct Inner {
     events: watch::Sender<u64>,
     held_bytes: AtomicU64,
     detached: Arc<Semaphore>,
+    refusals: Rate,
+}
+
+/// Counts events within the present second.
+#[derive(Debug, Default)]
+struct Rate {
+    second_and_count: std::sync::Mutex<(i64, u32)>,
+}
+
+impl Rate {
+    /// Whether one more fits into the second that `now` lies in.
+    fn admit(&self, now: Timestamp) -> bool {
+        let second = now.as_millis().div_euclid(1000);
+        let mut state = self.second_and_count.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let count = if state.0 == second { state.1 } else { 0 };
+        *state = (second, count.saturating_add(1));
+        count < REFUSAL_RECORDS_PER_SECOND
+    }
 }
 
 impl Gate {
@@ -130,6 +151,7 @@ impl Gate {
             events: watch::channel(0).0,
             held_bytes: AtomicU64::new(0),
             detached: Arc::new(Semaphore::new(DETACHED_RELEASES_MAX)),
+            refusals: Rate::default(),
         };
         Self { inner: Arc::new(inner) }
     }
@@ -221,6 +243,18 @@ impl Gate {
         Ok(())
     }
 
+    /// Writes a record about input that was refused. It was refused either way, so a store that cannot write changes nothing for the
+    /// caller; at most [`REFUSAL_RECORDS_PER_SECOND`] are written, the others are counted as suppressed, so that a flood of bad
+    /// input cannot fill the disk.
+    pub async fn record_refusal(&self, event: Event) {
+        if !self.inner.refusals.admit(event.at) {
+            return self.metrics().audit_suppressed();
+        }
+        if let Err(error) = self.record(event).await {
+            tracing::error!(%error, "a refusal could not be written to the trail");
+        }
+    }
+
     /// Applies one command: commit first, then wake, count and carry on with what it asks for.
     async fn apply(&self, id: ApprovalId, command: Command) -> Result<Applied, Error> {
         let presence = matches!(command, Command::CallerJoined | Command::CallerLeft);
@@ -308,7 +342,7 @@ impl Gate {
 }
 
 /// Fills from the operating system's random source.
-fn fill_random(bytes: &mut [u8]) {
+pub fn fill_random(bytes: &mut [u8]) {
     // Without randomness no id or token is safe: there is nothing to fall back to.
     getrandom::fill(bytes).expect("the operating system has a random source");
 }

@@ -18,7 +18,7 @@ pub struct Upstream {
     pub scheme: Scheme,
     /// Host and port.
     pub authority: Authority,
-    /// The path of its URL, without a trailing slash.
+    /// The path of its URL as configured; empty or `/` when there is none.
     pub base_path: String,
     /// Connections to it.
     pub client: UpstreamClient,
@@ -56,8 +56,6 @@ pub struct Destination<'r> {
     pub upstream: &'r Arc<Upstream>,
     /// Path and query below the upstream's URL: what tools are named by and what policy sees.
     pub target: RequestTarget,
-    /// Whether the route is exact, so that nothing is added to the upstream's own path.
-    exact: bool,
 }
 
 /// The path is one that a careless server would take for a mapped tool, though it is another.
@@ -86,17 +84,16 @@ impl Routes {
     /// When what is left below the route is no target by itself.
     pub fn find(&self, target: &RequestTarget) -> Option<Result<Destination<'_>, TargetError>> {
         self.routes.iter().find_map(|route| {
-            let exact = !route.path.ends_with('/');
-            let rest = match exact {
-                true => (target.path() == route.path).then_some(""),
-                false => target.path().strip_prefix(route.path.as_str()),
+            let rest = match route.path.ends_with('/') {
+                true => target.path().strip_prefix(route.path.as_str()),
+                false => (target.path() == route.path).then_some(""),
             }?;
             let below = match target.query() {
                 Some(query) => RequestTarget::parse(&format!("/{rest}?{query}")),
                 None if route.path == "/" => Ok(target.clone()),
                 None => RequestTarget::parse(&format!("/{rest}")),
             };
-            Some(below.map(|target| Destination { upstream: &route.upstream, target, exact }))
+            Some(below.map(|target| Destination { upstream: &route.upstream, target }))
         })
     }
 }
@@ -113,21 +110,19 @@ impl Destination<'_> {
             Lookup::None => Ok(format!("{}:{} {}", self.upstream.name, method, self.target.path())),
         }
     }
-
-    /// Whether the route is exact.
-    pub fn is_exact(&self) -> bool {
-        self.exact
-    }
 }
 
 impl Upstream {
-    /// Where a call with this target goes.
-    pub fn uri(&self, target: &RequestTarget, exact: bool) -> Uri {
-        let below = match (exact, self.base_path.is_empty()) {
-            (true, false) => target.as_str().strip_prefix('/').unwrap_or_default(),
-            _ => target.as_str(),
+    /// Where a call with this target goes: below the path of the upstream's URL, or exactly there when nothing is left below the
+    /// route.
+    pub fn uri(&self, target: &RequestTarget) -> Uri {
+        let text = match (self.base_path.as_str(), target.as_str()) {
+            ("" | "/", below) => below.to_owned(),
+            (base, "/") => base.to_owned(),
+            (base, below) if below.starts_with("/?") => format!("{base}{}", &below[1..]),
+            (base, below) => format!("{}{below}", base.trim_end_matches('/')),
         };
-        let path = PathAndQuery::from_maybe_shared(bytes::Bytes::from(format!("{}{below}", self.base_path)));
+        let path = PathAndQuery::from_maybe_shared(bytes::Bytes::from(text));
         let mut parts = http::uri::Parts::default();
         parts.scheme = Some(self.scheme.clone());
         parts.authority = Some(self.authority.clone());
