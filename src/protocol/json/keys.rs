@@ -85,7 +85,7 @@ pub fn has_variant_of(value: &Value<'_>, path: &[&str]) -> Option<String> {
 #[derive(Default)]
 pub(super) struct Names {
     /// Folded name → position among the members. Filled from the members when it first becomes necessary.
-    table: Option<Box<HashMap<Box<str>, usize>>>,
+    table: Option<HashMap<Box<str>, usize>>,
 }
 
 impl Names {
@@ -112,7 +112,7 @@ impl Names {
             let table = self.table.get_or_insert_with(|| {
                 // Whatever was admitted without a table is ASCII.
                 let known = members.iter().enumerate();
-                Box::new(known.map(|(at, (key, _))| (key.to_ascii_lowercase().into(), at)).collect())
+                known.map(|(at, (key, _))| (key.to_ascii_lowercase().into(), at)).collect()
             });
             table.insert(folded, members.len())
         };

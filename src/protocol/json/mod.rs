@@ -38,7 +38,7 @@ pub const EXPONENT_MAX: u32 = 400;
 pub const BODY_BYTES_MAX: usize = 1 << 20;
 /// Characters produced by folding the non-ASCII keys of one body, by default. Folding can lengthen a key eighteenfold,
 /// so this, not the body's length, bounds its cost.
-pub const FOLDED_CHARS_MAX: usize = 1 << 18;
+pub const FOLDED_CHARS_MAX: usize = 1 << 17;
 
 /// What one body may cost. Whatever goes beyond is refused, never cut.
 #[derive(Debug, Clone, PartialEq, Eq)]
