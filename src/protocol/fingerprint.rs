@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_call_keeps_its_fingerprint_across_releases() {
+    fn the_same_call_keeps_its_fingerprint_across_versions() {
         // Stored approvals are matched by this value: it may change only together with the tag.
         assert_eq!(fingerprint(&CALL), fingerprint(&CALL.clone()));
         let hex: String = fingerprint(&CALL).0.iter().map(|byte| format!("{byte:02x}")).collect();
