@@ -89,6 +89,8 @@ pub fn read<'a>(body: &'a [u8], limits: &Limits) -> Result<Value<'a>, JsonError>
 }
 
 #[cfg(test)]
+mod corpus_tests;
+#[cfg(test)]
 mod property_tests;
 #[cfg(test)]
 mod tests;
