@@ -67,6 +67,8 @@ pub enum Parked {
     Spent(Approval),
     /// The same idempotency key with another call.
     KeyReused(Approval),
+    /// An action that was asked for with this key before, in whatever state it is by now. Nothing was changed.
+    Standing(Approval),
     /// Too many are pending; nothing was stored.
     Full(QueueLimit),
 }
@@ -228,13 +230,7 @@ pub trait Store: Send + Sync + 'static {
     async fn approval(&self, id: ApprovalId) -> Result<Option<Approval>, Error>;
 
     /// Reads a page of at most `limit` approvals behind `after`.
-    async fn list(
-        &self,
-        filter: Filter,
-        after: Option<ApprovalId>,
-        limit: u32,
-        now: Timestamp,
-    ) -> Result<Page, Error>;
+    async fn list(&self, filter: Filter, after: Option<ApprovalId>, limit: u32, now: Timestamp) -> Result<Page, Error>;
 
     /// Reads the pending approvals whose time is over at `now`, oldest deadline first, at most `limit`.
     async fn due(&self, now: Timestamp, limit: u32) -> Result<Vec<(ApprovalId, Timestamp)>, Error>;
