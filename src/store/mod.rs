@@ -67,6 +67,8 @@ pub enum Parked {
     Spent(Approval),
     /// The same idempotency key with another call.
     KeyReused(Approval),
+    /// An action that was asked for with this key before, in whatever state it is by now. Nothing was changed.
+    Standing(Approval),
     /// Too many are pending; nothing was stored.
     Full(QueueLimit),
 }
