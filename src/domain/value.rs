@@ -41,6 +41,11 @@ impl<'a> Number<'a> {
         &self.0
     }
 
+    /// The same number, borrowing its digits.
+    pub fn borrowed(&self) -> Number<'_> {
+        Number(Cow::Borrowed(&self.0))
+    }
+
     /// Compares two numbers by their exact decimal value: `1e2`, `100` and `100.0` are equal, `9007199254740993` and
     /// `9007199254740992` are not, `-0` equals `0`. Never rounds and never allocates; costs one pass over the digits.
     pub fn compare(&self, other: &Number<'_>) -> Ordering {

@@ -7,6 +7,8 @@
 //! Invariants: the first matching rule wins; a condition that cannot be evaluated never loosens; numbers are compared
 //! by their exact decimal value; what is not understood is an error at load, never ignored.
 
+pub mod condition;
 pub mod glob;
 pub mod matcher;
 pub mod model;
+pub mod view;
