@@ -11,4 +11,7 @@ pub mod condition;
 pub mod glob;
 pub mod matcher;
 pub mod model;
+pub mod redact;
+pub mod rule;
+pub mod summary;
 pub mod view;
