@@ -228,13 +228,7 @@ pub trait Store: Send + Sync + 'static {
     async fn approval(&self, id: ApprovalId) -> Result<Option<Approval>, Error>;
 
     /// Reads a page of at most `limit` approvals behind `after`.
-    async fn list(
-        &self,
-        filter: Filter,
-        after: Option<ApprovalId>,
-        limit: u32,
-        now: Timestamp,
-    ) -> Result<Page, Error>;
+    async fn list(&self, filter: Filter, after: Option<ApprovalId>, limit: u32, now: Timestamp) -> Result<Page, Error>;
 
     /// Reads the pending approvals whose time is over at `now`, oldest deadline first, at most `limit`.
     async fn due(&self, now: Timestamp, limit: u32) -> Result<Vec<(ApprovalId, Timestamp)>, Error>;
