@@ -180,6 +180,7 @@ impl Gate {
                 reject_memory: Duration::ZERO,
                 result_ttl: Duration::ZERO,
                 policy_revision: self.policy_revision(),
+                rule_digest: None,
             },
             created_at: now,
             state: State::Pending,

@@ -9,6 +9,8 @@ use crate::domain::identity::AgentId;
 use crate::protocol::fingerprint::{CallParts, fingerprint};
 use crate::protocol::target::RequestTarget;
 
+use super::intake::Call;
+
 /// One call, whole and owned.
 #[derive(Debug, Clone)]
 pub struct HeldRequest {
@@ -51,6 +53,18 @@ impl HeldRequest {
             target: self.target.as_str(),
             body: self.body.as_deref(),
         })
+    }
+
+    /// What policy is asked about.
+    pub fn facts(&self) -> Call<'_> {
+        Call {
+            agent: &self.agent,
+            upstream: &self.upstream,
+            tool: &self.tool,
+            method: &self.method,
+            target: &self.target,
+            headers: &self.headers,
+        }
     }
 
     /// As bytes, to be sealed.

@@ -236,6 +236,14 @@ impl Gate {
         ApprovalId::new(self.now(), random)
     }
 
+    /// Sets the gauges that come from the store.
+    pub async fn refresh_gauges(&self) -> Result<(), Error> {
+        let figures = self.inner.store.figures(self.now()).await?;
+        self.metrics().queue(&figures);
+        self.metrics().store_size(self.inner.store.size().await?);
+        Ok(())
+    }
+
     /// Writes a record that belongs to no approval.
     pub async fn record(&self, event: Event) -> Result<(), Error> {
         self.inner.store.record(event).await?;

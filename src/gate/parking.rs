@@ -15,6 +15,7 @@ use crate::store::{Park, Parked, QueueLimit, StoredRequest};
 use crate::telemetry::metrics::Source;
 
 use super::held::HeldRequest;
+use super::intake::Shown;
 use super::release::{KeptAnswer, NoPermit, Permit};
 use super::{Error, Gate, POLL_INTERVAL};
 
@@ -25,10 +26,8 @@ pub struct Order {
     pub request: HeldRequest,
     /// What is fixed from now on, but for the times.
     pub rule: RuleTerms,
-    /// One line for the queue.
-    pub summary: String,
-    /// The input as redacted JSON text.
-    pub preview: String,
+    /// What the reviewer is shown.
+    pub shown: Shown,
     /// The caller's `Idempotency-Key`.
     pub idempotency_key: Option<String>,
     /// The trace it belongs to.
@@ -62,6 +61,8 @@ pub struct RuleTerms {
     pub result_ttl: Duration,
     /// The policy that said so.
     pub revision: String,
+    /// What the rule says, as a digest; `None` for the policy's default.
+    pub digest: Option<String>,
 }
 
 /// How long a caller waits.
@@ -251,7 +252,7 @@ impl Gate {
     }
 
     fn prepare(&self, order: Order) -> Result<(Park, HeldRequest), Error> {
-        let Order { request, rule, summary, preview, idempotency_key, trace_id, patience } = order;
+        let Order { request, rule, shown, idempotency_key, trace_id, patience } = order;
         let now = self.now();
         let id = self.new_approval_id();
         let body = request.body.as_deref().unwrap_or_default();
@@ -266,8 +267,8 @@ impl Gate {
             subject: Subject {
                 agent: request.agent.clone(),
                 name: request.tool.clone(),
-                summary,
-                preview,
+                summary: shown.summary,
+                preview: shown.preview,
                 payload_sha256: PayloadHash(crate::auth::sha256(body)),
                 payload_bytes: body.len() as u64,
                 fingerprint: request.fingerprint(),
@@ -291,6 +292,7 @@ impl Gate {
                 reject_memory: rule.reject_memory,
                 result_ttl: rule.result_ttl,
                 policy_revision: rule.revision,
+                rule_digest: rule.digest,
             },
             created_at: now,
             state: State::Pending,

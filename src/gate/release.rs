@@ -14,9 +14,11 @@ use crate::domain::approval::{Approval, Command, Execution, PermitFate, Refusal,
 use crate::domain::call::Fingerprint;
 use crate::domain::id::ApprovalId;
 use crate::store::{Applied, StoredResult};
+use crate::telemetry::metrics::ReleaseOutcome;
 
 use super::held::HeldRequest;
-use super::{Error, Gate, intake};
+use super::intake::{self, Again};
+use super::{Error, Gate};
 
 /// How many detached releases run at once; the others wait their turn.
 pub const DETACHED_RELEASES_MAX: usize = 64;
@@ -132,6 +134,16 @@ pub enum Sent {
     Lost(String),
 }
 
+impl Sent {
+    const fn outcome(&self) -> ReleaseOutcome {
+        match self {
+            Sent::Answered(_) => ReleaseOutcome::Succeeded,
+            Sent::NotSent(_) => ReleaseOutcome::Failed,
+            Sent::Lost(_) => ReleaseOutcome::Unknown,
+        }
+    }
+}
+
 /// The answer of a detached call, as it is kept.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeptAnswer {
@@ -171,7 +183,7 @@ impl Gate {
     ) -> Result<Result<Permit, NoPermit>, Error> {
         let id = approval.id;
         let policy = self.policy();
-        if let Some(reason) = intake::blocks_now(&policy, request, self.now()) {
+        if let Again::Blocks(reason) = intake::judge_again(&policy, request, None, self.now()) {
             let command = Command::RefuseRelease { revision: policy.revision().to_owned(), reason: reason.clone() };
             return match self.apply(id, command).await? {
                 Applied::Changed(approval) | Applied::Same(approval) => Ok(Err(NoPermit::BlockedNow(approval, reason))),
@@ -211,7 +223,7 @@ impl Gate {
             Sent::NotSent(reason) => Command::Fail { reason: reason.clone(), permit: PermitFate::Returned },
             Sent::Lost(reason) => Command::LoseTrack { reason: reason.clone() },
         };
-        self.metrics().release(upstream, &sent);
+        self.metrics().release(upstream, sent.outcome());
         for pause in [50, 200, 1000, 3000] {
             match self.finish(id, command.clone(), result.as_ref()).await {
                 Ok(_) => return,

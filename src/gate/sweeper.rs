@@ -10,7 +10,8 @@ use crate::domain::id::ApprovalId;
 use crate::domain::policy::CompiledPolicy;
 use crate::store::{Applied, Filter, Sort};
 
-use super::{Error, Gate, Limits, intake};
+use super::intake::{self, Again};
+use super::{Error, Gate, Limits};
 
 /// How often deadlines are looked at: how late an expiry can be.
 const EXPIRY_INTERVAL: Duration = Duration::from_millis(500);
@@ -119,12 +120,10 @@ impl Gate {
         let Some(request) = self.stored_request(approval.id).await? else {
             return Ok(None);
         };
-        let command = if let Some(reason) = intake::blocks_now(&policy, &request, self.now()) {
-            Command::Cancel { by: Canceller::Policy, reason: Some(reason) }
-        } else if intake::asks_otherwise(&policy, &request, &approval.terms, self.now()) {
-            Command::MarkStale { revision: policy.revision().to_owned() }
-        } else {
-            return Ok(None);
+        let command = match intake::judge_again(&policy, &request, Some(&approval.terms), self.now()) {
+            Again::Blocks(reason) => Command::Cancel { by: Canceller::Policy, reason: Some(reason) },
+            Again::AsksOtherwise => Command::MarkStale { revision: policy.revision().to_owned() },
+            Again::Stands => return Ok(None),
         };
         self.apply(approval.id, command).await.map(Some)
     }

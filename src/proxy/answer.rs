@@ -6,6 +6,7 @@ use http::{HeaderMap, Response, StatusCode};
 use crate::domain::approval::{Approval, Canceller, Execution, ReleaseMode, State};
 use crate::domain::identity::AgentId;
 use crate::domain::time::Timestamp;
+use crate::gate::intake::Denial;
 use crate::gate::parking::{Overflow, Patience};
 use crate::gate::release::KeptAnswer;
 use crate::problem::{APPROVAL_HEADER, Code, OUTCOME_HEADER, Problem, SOURCE_HEADER, Source};
@@ -64,6 +65,19 @@ fn accepted(approval: &Approval) -> Response<AnswerBody> {
     headers.insert(SOURCE_HEADER, Source::Gateway.header());
     name_approval(headers, approval);
     response
+}
+
+/// Blocked by policy.
+pub fn blocked(denial: &Denial) -> Response<AnswerBody> {
+    let by = match &denial.rule {
+        Some(rule) => format!("rule `{rule}` blocks this call"),
+        None => "no rule allows this call and the policy blocks by default".to_owned(),
+    };
+    let said = denial.reason.as_deref().map_or_else(String::new, |reason| format!(": {reason}"));
+    own(Problem::new(Code::Blocked, format!("{by}{said}. It was not sent; do not send it again unchanged"))
+        .with("rule", denial.rule.clone())
+        .with("reason", denial.reason.clone())
+        .with("policy_revision", denial.revision.clone()))
 }
 
 /// Rejected, expired or withdrawn.

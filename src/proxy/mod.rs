@@ -26,8 +26,8 @@ use crate::domain::id::RequestId;
 use crate::domain::identity::AgentId;
 use crate::domain::policy::{CompiledPolicy, Decision, Verdict, VerdictKind};
 use crate::gate::held::HeldRequest;
-use crate::gate::intake::{self, Body, Call, Entry};
-use crate::gate::parking::{Held, Order, Patience};
+use crate::gate::intake::{Body, Call, Entry, Shown};
+use crate::gate::parking::{Held, Order, Patience, RuleTerms};
 use crate::gate::{Gate, release::Permit};
 use crate::problem::{REQUEST_ID_HEADER, Problem};
 use crate::protocol::head::{
@@ -111,13 +111,7 @@ impl Proxy {
     }
 
     /// The agents' part of the API: its own router, with its own authentication, under a prefix that no route can have.
-    async fn own_api(&self, mut parts: Parts, body: Incoming) -> Response<AnswerBody> {
-        let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
-        let below = path.strip_prefix(answer::OWN_PREFIX).unwrap_or(path).to_owned();
-        match below.parse() {
-            Ok(uri) => parts.uri = uri,
-            Err(_) => return answer::own(Problem::new(crate::problem::Code::NotFound, "there is nothing at this path")),
-        }
+    async fn own_api(&self, parts: Parts, body: Incoming) -> Response<AnswerBody> {
         let request = Request::from_parts(parts, axum::body::Body::new(body));
         match self.api.clone().oneshot(request).await {
             Ok(response) => response.map(AnswerBody::Api),
@@ -173,26 +167,25 @@ impl Proxy {
         let watch = Stopwatch::start();
         let policy = self.gate.policy();
         let upstream = call.destination.upstream.clone();
-        let first = {
+        let permit = {
             let entry = Entry::new(&self.gate, &policy, call.facts());
             match entry.judge(Body::Unread) {
-                Decision::NeedsBody(_) => None,
-                Decision::Verdict(verdict) => Some(verdict),
+                Decision::Verdict(verdict) if verdict.kind == VerdictKind::Blocked => {
+                    return Ok(answer::blocked(&entry.deny(&verdict).await));
+                }
+                Decision::Verdict(verdict) if passes(&verdict) => Some(entry.admit(&verdict).await?),
+                // Parked, or not to be known before the body is.
+                Decision::Verdict(_) | Decision::NeedsBody => None,
             }
         };
-        match first {
-            Some(verdict) if verdict.kind == VerdictKind::Blocked => self.blocked(&policy, &call.facts(), &verdict).await,
-            Some(verdict) if passes(&verdict) => {
-                let permit = self.admit(&policy, &call.facts(), &verdict).await?;
-                upstream.metrics.overhead(watch.elapsed());
-                let Recognised { method, headers, body, destination, .. } = call;
-                let body = CallBody::passing(body, surface.body_timeout);
-                let outgoing = Outgoing { method, target: destination.target, headers, body };
-                Ok(upstream::forward(permit, &upstream, outgoing).await.unwrap_or_else(answer::own))
-            }
-            // Parked, or not to be known before the body is.
-            Some(_) | None => self.read_and_act(surface, &policy, call, watch).await,
-        }
+        let Some(permit) = permit else {
+            return self.read_and_act(surface, &policy, call, watch).await;
+        };
+        upstream.metrics.overhead(watch.elapsed());
+        let Recognised { method, headers, body, destination, .. } = call;
+        let body = CallBody::passing(body, surface.body_timeout);
+        let outgoing = Outgoing { method, target: destination.target, headers, body };
+        Ok(upstream::forward(permit, &upstream, outgoing).await.unwrap_or_else(answer::own))
     }
 
     /// The whole body is read, strictly, before anything is decided.
@@ -204,45 +197,44 @@ impl Proxy {
         watch: Stopwatch,
     ) -> Result<Response<AnswerBody>, Refusal> {
         let (request, context) = call.read(surface).await?;
-        let value = match &request.body {
-            Some(bytes) if !bytes.is_empty() => Some(json::read(bytes, &json::Limits::default())?),
-            Some(_) | None => None,
-        };
-        let body = value.as_ref().map_or(Body::Absent, Body::Read);
-        let facts = request.facts();
-        let entry = Entry::new(&self.gate, policy, facts);
-        if let Decision::NeedsBody(paths) = entry.judge(Body::Unread) {
-            intake::refuse_variants(&paths, value.as_ref()).map_err(Refusal::variant)?;
-        }
-        let Decision::Verdict(verdict) = entry.judge(body) else {
-            return Err(Refusal::internal("policy asked twice for the same body"));
-        };
-        if verdict.kind == VerdictKind::Blocked {
-            return self.blocked(policy, &facts, &verdict).await;
-        }
-        let upstream = context.upstream;
-        if passes(&verdict) {
-            let permit = self.admit(policy, &facts, &verdict).await?;
-            upstream.metrics.overhead(watch.elapsed());
-            drop(value);
-            let HeldRequest { method, target, headers, body, .. } = request;
-            let outgoing = Outgoing { method, target, headers, body: CallBody::judged(body) };
-            return Ok(upstream::forward(permit, &upstream, outgoing).await.unwrap_or_else(answer::own));
-        }
-        entry.count(&verdict);
-        let patience = context.patience(intake::hold_time(&verdict), surface);
-        let order = Order {
-            rule: intake::terms(policy, &verdict),
-            summary: entry.summary(&verdict, body),
-            preview: entry.preview(&verdict, body),
-            idempotency_key: context.idempotency_key,
-            trace_id: Some(context.trace.trace_id()),
-            patience,
-            request: request.clone(),
+        let upstream = context.upstream.clone();
+        let act = {
+            let entry = Entry::new(&self.gate, policy, request.facts());
+            let value = match request.body.as_deref() {
+                Some(bytes) if !bytes.is_empty() => Some(json::read(bytes, &json::Limits::default())?),
+                Some(_) | None => None,
+            };
+            if let Some(key) = value.as_ref().and_then(|args| entry.confusable_key(args)) {
+                return Err(Refusal::variant(&key));
+            }
+            let body = value.as_ref().map_or(Body::Absent, Body::Read);
+            let Decision::Verdict(verdict) = entry.judge(body) else {
+                return Err(Refusal::internal("policy asked again for a body that was read"));
+            };
+            match verdict.kind {
+                VerdictKind::Blocked => return Ok(answer::blocked(&entry.deny(&verdict).await)),
+                VerdictKind::Allowed | VerdictKind::Audit => Act::Send(entry.admit(&verdict).await?),
+                VerdictKind::WaitingForApproval => {
+                    let patience = context.patience(verdict.approval().hold, surface);
+                    let (rule, shown) = entry.order(&verdict, body).await?;
+                    Act::Park { rule, shown, patience }
+                }
+            }
         };
         upstream.metrics.overhead(watch.elapsed());
-        drop(value);
-        self.park(order, request, upstream, patience).await
+        match act {
+            Act::Send(permit) => {
+                let HeldRequest { method, target, headers, body, .. } = request;
+                let outgoing = Outgoing { method, target, headers, body: CallBody::judged(body) };
+                Ok(upstream::forward(permit, &upstream, outgoing).await.unwrap_or_else(answer::own))
+            }
+            Act::Park { rule, shown, patience } => {
+                let Context { idempotency_key, trace, .. } = context;
+                let trace_id = Some(trace.trace_id());
+                let order = Order { request: request.clone(), rule, shown, idempotency_key, trace_id, patience };
+                self.park(order, request, upstream, patience).await
+            }
+        }
     }
 
     async fn park(
@@ -267,22 +259,6 @@ impl Proxy {
         })
     }
 
-    /// Lets a call through: counted, and written down first when the rule says so.
-    async fn admit(&self, policy: &CompiledPolicy, call: &Call<'_>, verdict: &Verdict<'_>) -> Result<Permit, Refusal> {
-        Ok(Entry::new(&self.gate, policy, *call).admit(verdict).await?)
-    }
-
-    /// Refuses a call in the policy's name.
-    async fn blocked(
-        &self,
-        policy: &CompiledPolicy,
-        call: &Call<'_>,
-        verdict: &Verdict<'_>,
-    ) -> Result<Response<AnswerBody>, Refusal> {
-        let denial = Entry::new(&self.gate, policy, *call).deny(verdict).await;
-        Ok(answer::own(denial.problem()))
-    }
-
     /// Answers what is refused before policy: counted by reason, written to the trail.
     async fn refuse(&self, id: RequestId, actor: Actor, refusal: Refusal) -> Response<AnswerBody> {
         refusal.account(&self.gate, id, actor).await;
@@ -303,6 +279,12 @@ fn check(parts: &Parts, surface: &Surface) -> Result<CheckedHead, Refusal> {
     let view =
         HeadView { method: &parts.method, uri: &parts.uri, version: parts.version, headers: &parts.headers };
     Ok(check_head(&view, &surface.head_limits)?)
+}
+
+/// What becomes of a judged call that is not refused.
+enum Act {
+    Send(Permit),
+    Park { rule: RuleTerms, shown: Shown, patience: Patience },
 }
 
 /// What is left of a request beside the call itself.

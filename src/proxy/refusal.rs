@@ -49,7 +49,7 @@ impl Refusal {
         Self::new(RejectReason::BodyNotAllowed, Code::BodyNotAllowed, detail)
     }
 
-    pub(super) fn variant(key: String) -> Self {
+    pub(super) fn variant(key: &str) -> Self {
         let detail = format!("the key `{}` could be taken for one that a rule reads; spell it exactly", key.escape_debug());
         Self::new(RejectReason::ConfusableKey, Code::ConfusableKey, detail)
     }

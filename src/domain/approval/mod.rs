@@ -133,6 +133,9 @@ pub struct Terms {
     pub result_ttl: Duration,
     /// The policy revision that parked it.
     pub policy_revision: String,
+    /// SHA-256 over what the rule said then, in hexadecimal; `None` for the policy's default and for actions. Tells whether the
+    /// rule has changed since.
+    pub rule_digest: Option<String>,
 }
 
 /// A number of distinct approvals that are needed. No group means any reviewer.
