@@ -298,15 +298,25 @@ fn large_objects_find_twins_among_many_keys() {
     }
 }
 
+/// CPU time of this thread so far; wall time where the system does not tell.
+#[expect(clippy::disallowed_methods, reason = "the cost of refusing is what this measures")]
+fn thread_time(since: std::time::Instant) -> Duration {
+    std::fs::read_to_string("/proc/thread-self/schedstat")
+        .ok()
+        .and_then(|fields| fields.split(' ').next()?.parse().ok())
+        .map_or_else(|| since.elapsed(), Duration::from_nanos)
+}
+
 /// Refuses within the time allowed; the best of a few runs, because the machine is shared.
 #[track_caller]
 #[expect(clippy::disallowed_methods, reason = "the cost of refusing is what this measures")]
 fn check_cheap(what: &str, body: &[u8], limits: &Limits, code: &str) {
+    let start = std::time::Instant::now();
     let mut best = Duration::MAX;
     for _ in 0..5 {
-        let start = std::time::Instant::now();
+        let before = thread_time(start);
         let error = read(body, limits).expect_err(what);
-        best = best.min(start.elapsed());
+        best = best.min(thread_time(start).saturating_sub(before));
         assert_eq!(error.code(), code, "{what}: {error}");
     }
     assert!(best <= REFUSAL_COST_MAX, "{what} took {best:?}");
@@ -343,7 +353,8 @@ fn folding_agrees_with_every_case_pair_of_unicode_and_is_stable() {
     for character in char::MIN..='\u{1FFFF}' {
         let text = character.to_string();
         let fold = folded(&text).into_owned();
-        for variant in [text.to_lowercase(), text.to_uppercase(), fold.clone()] {
+        let variants = [text.to_lowercase(), text.to_uppercase(), fold.clone()];
+        for variant in variants.into_iter().filter(|variant| *variant != text) {
             assert_eq!(folded(&variant), fold, "{character:?} and {variant:?}");
         }
     }
