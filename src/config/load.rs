@@ -186,7 +186,9 @@ fn collect(
         }
         _ if visible == Visible::Masked || holds_password(value) => {
             let (_, span) = document.spans().value(path);
-            literal_parts(&document.source().text, span, spans);
+            let text = &document.source().text;
+            let quotes = usize::from(text[span.clone()].starts_with(['"', '\'']));
+            literal_parts(text, span.start + quotes..span.end - quotes.min(span.len() - quotes), spans);
         }
         _ => {}
     }

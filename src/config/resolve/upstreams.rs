@@ -41,6 +41,7 @@ fn make(context: &mut Context<'_>, name: &UpstreamName, model: &UpstreamModel) -
     let headers = headers(context, key, model);
     let tools = tools(context, key, model);
     let ca = match &model.tls {
+        Some(_) if !url.tls() => None,
         Some(tls) => Some(tls::authorities(context, &at!["upstreams", key, "tls", "ca"], &tls.ca)?),
         None => None,
     };
