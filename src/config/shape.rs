@@ -252,7 +252,12 @@ impl<'a> Walk<'a> {
             _ => None,
         };
         let message = format!("{} must be {}, not {}", self.name(), wanted.join(" or "), kind(value));
-        self.report_value(Code::WrongType, message, hint);
+        let found = match value {
+            // What is empty has no place of its own.
+            Yaml::Null => self.document.at_key(&self.path, Code::WrongType, message),
+            _ => self.document.at_value(&self.path, Code::WrongType, message),
+        };
+        self.found.push(found.hint_if(hint));
     }
 
     /// The path as people read it.

@@ -220,11 +220,12 @@ impl Scan<'_> {
             Content::Items(items) => Children::Items(items),
             Content::Entries { entries, .. } => Children::Entries(entries),
         };
-        // The first character (or first key) stands for the whole: an excerpt of many lines would hide the place.
-        let span = match &children {
-            Children::Entries(entries) => entries.first().map_or(at..at + 1, |(key, _)| key.span.clone()),
-            Children::Items(_) | Children::None => at..at + 1,
+        // The first character (or key) stands for the whole: an excerpt of many lines would hide the place.
+        let first_key = match &children {
+            Children::Entries(entries) => entries.first().map(|(key, _)| key.span.clone()),
+            Children::Items(_) | Children::None => None,
         };
+        let span = first_key.filter(|key| key.start == at).unwrap_or(at..at + 1);
         self.value(Node { place: place(frame.start), span, children });
     }
 

@@ -27,7 +27,7 @@ fn dangerous_yaml_is_refused_at_its_place() {
     check("a: 1\n---\nb: 2\n", YamlForbidden, 2, 1, "second document", Some("remove `---` or use a second file"));
     check("? [a, b]\n: 1\n", YamlForbidden, 1, 3, "cannot be a key", Some("write a plain key such as `name:`"));
     check("a: [1, 2\n", YamlSyntax, 2, 1, "not valid YAML", None);
-    check("a: \"unclosed\n", YamlSyntax, 2, 1, "not valid YAML", None);
+    check("a: \"unclosed\n", YamlSyntax, 1, 4, "not valid YAML", None);
 }
 
 #[test]
