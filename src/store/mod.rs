@@ -4,6 +4,7 @@
 //! returns `Err` has none, except [`Error::Unsure`]. Nothing here decides: what a command does is
 //! [`transition`](crate::domain::approval::transition)'s to say, and a store applies it to the version it was computed from.
 
+pub mod seal;
 pub mod sqlite;
 
 use async_trait::async_trait;
