@@ -9,7 +9,7 @@
 //! | 5 | [`proxy`], [`api`], [`dashboard`] | HTTP in and out |
 //! | 4 | [`problem`], [`web`] | the one table from errors to responses; what the API and the page share |
 //! | 3 | [`gate`], [`auth`] | use cases: intake, park, decide, release, sweep; credentials |
-//! | 2 | [`store`], [`config`], [`telemetry`] | adapters |
+//! | 2 | [`store`], [`config`], [`telemetry`], [`listener`], [`connect`] | adapters |
 //! | 1 | [`protocol`] | bytes to calls; pure |
 //! | 0 | [`domain`] | rules of the product; pure |
 
@@ -17,9 +17,11 @@ pub mod api;
 pub mod auth;
 pub mod cli;
 pub mod config;
+pub mod connect;
 pub mod dashboard;
 pub mod domain;
 pub mod gate;
+pub mod listener;
 pub mod problem;
 pub mod protocol;
 pub mod proxy;
