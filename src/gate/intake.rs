@@ -3,6 +3,8 @@
 //! The body is read only when policy asks for it, and then by the strict reader alone. What was judged is what is forwarded, so
 //! nothing here changes a byte.
 
+use std::borrow::Cow;
+
 use http::{HeaderMap, Method};
 
 use crate::domain::approval::{Risk, Terms};
@@ -88,6 +90,14 @@ impl Lookup for Headers<'_> {
     }
 }
 
+/// The path with its escapes resolved: what rules compare and what unmapped calls are named by.
+pub fn plain_path(target: &RequestTarget) -> Cow<'_, str> {
+    match target.path().contains('%') {
+        true => target.decoded_path().into(),
+        false => target.path().into(),
+    }
+}
+
 /// Shows a call to `look` the way policy sees it.
 pub fn viewed<T>(call: &Call<'_>, body: Body<'_>, now: Timestamp, look: impl FnOnce(&CallView<'_>) -> T) -> T {
     let (query, headers) = (Query(call.target.query_pairs()), Headers(call.headers));
@@ -96,7 +106,7 @@ pub fn viewed<T>(call: &Call<'_>, body: Body<'_>, now: Timestamp, look: impl FnO
         agent: &call.agent.0,
         upstream: call.upstream,
         method: call.method.as_str(),
-        path: call.target.path(),
+        path: &plain_path(call.target),
         query: &query,
         headers: &headers,
         args: match body {

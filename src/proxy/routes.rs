@@ -7,6 +7,7 @@ use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, Uri};
 
 use crate::connect::UpstreamClient;
+use crate::gate::intake::plain_path;
 use crate::protocol::target::{Lookup, RequestTarget, TargetError, TemplateSet};
 use crate::telemetry::metrics::UpstreamMetrics;
 
@@ -107,7 +108,8 @@ impl Destination<'_> {
         match self.upstream.templates.find(method, &self.target) {
             Lookup::Exact(place) => Ok(self.upstream.tools[place].clone()),
             Lookup::Near(place) => Err(NearMiss { tool: self.upstream.tools[place].clone() }),
-            Lookup::None => Ok(format!("{}:{} {}", self.upstream.name, method, self.target.path())),
+            // Decoded, so that two spellings of one path have one name.
+            Lookup::None => Ok(format!("{}:{} {}", self.upstream.name, method, plain_path(&self.target))),
         }
     }
 }
