@@ -118,6 +118,9 @@ fn resolved(document: &Document, model: &ConfigModel, folder: &Path, env: &dyn E
     let LoadedPolicies { policies, diagnostics, files_read } = policies::load_policies(&paths);
     context.found.extend(diagnostics);
     context.files.extend(files_read);
+    if required == Reviewers::Required && !reviewers.is_empty() {
+        context.found.extend(policies::gates::problems(&policies.files, &reviewers));
+    }
 
     let diagnostics = in_order(std::mem::take(&mut context.found));
     let failed = diagnostics.iter().any(|found| found.severity == Severity::Error);

@@ -1,4 +1,4 @@
-//! Policy files: which are read, in which order, and through the YAML guard.
+//! Policy files: which are read, in which order, through the YAML guard, and checked for their shape.
 //!
 //! A folder stands for its `*.yaml` files by name, without `*.cases.yaml`. Nothing in a folder is skipped without a
 //! word: a policy file that is not read is a gate that is not there.
@@ -7,22 +7,36 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
+use schemars::transform::{RecursiveTransform, Transform};
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+
 use super::diagnostic::{Code, Diagnostic, Source};
 use super::files;
+use super::model::values::ValueError;
+use super::shape::{FormatCheck, References, Shape};
 use super::yaml::{self, Document, FILE_BYTES_MAX};
+use crate::domain::duration;
+use crate::domain::policy::model::{DurationText, Policy};
+
+pub mod gates;
+#[cfg(test)]
+mod tests;
 
 /// The most policy files of one configuration.
 pub const POLICY_FILES_MAX: usize = 1_000;
 
-/// One policy file that passed the guard.
+/// The `format` of a duration in a policy; unlike those of the configuration, it may be zero.
+const DURATION_FORMAT: &str = "policy-duration";
+
+/// One policy file that passed the guard and has the right shape.
 #[derive(Debug, Clone)]
 pub struct PolicySource {
     /// The name shown to people, and by which the file is part of the policy's revision.
     pub name: String,
     /// SHA-256 of the file's bytes.
     pub sha256: [u8; 32],
-    /// The text, without a byte-order mark.
-    pub text: String,
+    /// The file as written.
+    pub model: Policy,
     /// The document, for places.
     pub document: Document,
 }
@@ -137,14 +151,40 @@ fn read(file: &PolicyPath) -> Result<PolicySource, Vec<Diagnostic>> {
 /// Reads one policy from bytes, as a file or as a built-in.
 ///
 /// # Errors
-/// Everything that the guard refuses.
+/// Everything that the guard refuses, and every key and type that is wrong.
 pub fn source(name: &str, bytes: &[u8]) -> Result<PolicySource, Vec<Diagnostic>> {
     let Ok(text) = std::str::from_utf8(bytes) else {
         return Err(vec![Diagnostic::of_file(name, Code::YamlSyntax, "the file is not UTF-8 text")]);
     };
     let document = yaml::read(Source::new(name, text))?;
-    let text = document.source().text.clone();
-    Ok(PolicySource { name: name.to_owned(), sha256: Sha256::digest(bytes).into(), text, document })
+    let formats: [(&str, FormatCheck); 1] = [(DURATION_FORMAT, duration_form)];
+    let schema = schema();
+    let shape = Shape { schema: &schema, formats: &formats, references: References::Literal };
+    let found = shape.problems(&document);
+    if !found.is_empty() {
+        return Err(found);
+    }
+    let model = document.typed(&document.source().text).map_err(|found| vec![found])?;
+    Ok(PolicySource { name: name.to_owned(), sha256: Sha256::digest(bytes).into(), model, document })
+}
+
+fn duration_form(text: &str) -> Result<(), ValueError> {
+    duration::parse(text).map(drop).map_err(|error| ValueError { message: error.to_string(), hint: None })
+}
+
+/// The JSON Schema of a policy file, draft 2020-12.
+#[must_use]
+pub fn schema() -> serde_json::Value {
+    let mut schema = schemars::schema_for!(Policy);
+    let pattern = DurationText::json_schema(&mut SchemaGenerator::default()).get("pattern").cloned();
+    // Durations are marked, so that a bad one is told what is wrong with it and not only that it does not fit.
+    RecursiveTransform(move |schema: &mut Schema| {
+        if pattern.is_some() && schema.get("pattern") == pattern.as_ref() {
+            schema.insert("format".to_owned(), DURATION_FORMAT.into());
+        }
+    })
+    .transform(&mut schema);
+    schema.to_value()
 }
 
 fn unreadable(name: &str, error: &std::io::Error) -> Diagnostic {

@@ -246,7 +246,14 @@ impl<'a> Walk<'a> {
         let mut wanted: Vec<&str> = schemas.iter().flat_map(|schema| types(schema)).map(type_name).collect();
         wanted.sort_unstable();
         wanted.dedup();
+        if wanted.len() > 1 {
+            wanted.retain(|name| *name != "empty");
+        }
+        let duration = schemas.iter().any(|schema| {
+            schema.get("format").and_then(Json::as_str).is_some_and(|format| format.contains("duration"))
+        });
         let hint = match value {
+            Yaml::Number(number) if duration => Some(format!("add a unit, as in `{number}s`")),
             Yaml::Null => Some("give it a value, or remove the key".to_owned()),
             Yaml::Number(_) | Yaml::Bool(_) if wanted.contains(&"text") => Some("put the value in quotes".to_owned()),
             _ => None,

@@ -174,7 +174,7 @@ fn slips_in_keys_and_values_are_reported_at_their_place() {
     check(&plus("log: { quux: x }\n"), UnknownKey, 8, 8, "`quux`", "known keys: `format`, `level`");
     check(&text(&["version"], ""), MissingKey, 1, 1, "needs the key `version`", "add `version: …`");
     check(&text(&["version"], "version: 2\n"), BadValue, 7, 10, "`version` is `2`", "accepted: `1`");
-    check(&plus("drain_timeout: 5\n"), WrongType, 8, 16, "must be text, not a whole number", "in quotes");
+    check(&plus("drain_timeout: 5\n"), WrongType, 8, 16, "must be text, not a whole number", "add a unit, as in `5s`");
     check(&plus("drain_timeout: 5w\n"), BadValue, 8, 16, "unknown unit `w`", "");
     check(&plus("drain_timeout: 0s\n"), BadValue, 8, 16, "zero", "write one such as");
     check(&plus("log:\n"), WrongType, 8, 1, "`log` must be a mapping, not empty", "remove the key");
@@ -332,13 +332,13 @@ fn upstreams_say_what_they_take() {
         "http",
     );
     check(&upstream("url: \"http://h\", tls: { ca: x }"), Conflict, 7, 48, "does nothing", "https://");
-    check(&upstream("url: \"https://h\", tls: { ca: absent.pem }"), FileUnreadable, 7, 57, "cannot be read", "folder");
-    check(&upstream("url: \"https://h\", tls: { ca: not.pem }"), Code::Certificate, 7, 57, "no certificate", "PEM");
+    check(&upstream("url: \"https://h\", tls: { ca: absent.pem }"), FileUnreadable, 7, 55, "cannot be read", "folder");
+    check(&upstream("url: \"https://h\", tls: { ca: not.pem }"), Code::Certificate, 7, 55, "no certificate", "PEM");
     check(&upstream("url: \"http://h\", headers: { Host: x }"), BadValue, 7, 54, "written by the gateway", "remove it");
     check(&upstream("url: \"http://h\", headers: { a: x, A: y }"), DuplicateName, 7, 57, "given twice", "keep one");
     let tools = |list: &str| upstream(&format!("url: \"http://h\", tools: [ {list} ]"));
     check(&tools("{ call: \"post /x\", tool: t }"), BadValue, 7, 60, "the method is not one of", "POST /refunds");
-    check(&tools("{ call: \"GET x\", tool: t }"), BadValue, 7, 60, "begins with `/`", "");
+    check(&tools("{ call: \"GET x\", tool: t }"), BadValue, 7, 60, "start with a slash", "");
     check(&tools("{ call: \"GET /x{y}\", tool: t }"), BadValue, 7, 60, "whole segment", "");
     check(&tools("{ call: \"GET /x\", tool: \"a b\" }"), BadValue, 7, 76, "not a tool name", "128");
     let shapes = "{ call: \"GET /{a}\", tool: t }, { call: \"GET /{b}\", tool: u }";

@@ -13,6 +13,8 @@ use serde::de::{self, Deserializer, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
 
 use crate::domain::duration;
+use crate::protocol::json::folded;
+use crate::protocol::target::PathTemplate;
 
 /// Why a value is not acceptable, and what to write instead. Never quotes a secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -313,10 +315,11 @@ pub const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE",
 
 /// The method and path template of a call, as in `DELETE /customers/{id}`; the path is the one the upstream sees
 /// below its URL.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CallPattern {
     method: &'static str,
-    template: String,
+    text: String,
+    template: PathTemplate,
 }
 
 impl CallPattern {
@@ -326,17 +329,19 @@ impl CallPattern {
         self.method
     }
 
-    /// The path template; `{name}` stands for one segment.
+    /// The path template.
     #[must_use]
-    pub fn template(&self) -> &str {
+    pub fn template(&self) -> &PathTemplate {
         &self.template
     }
 
-    /// The template with the names of its parameters blanked: two patterns with the same shape match the same calls.
+    /// What two patterns share that a server may not tell apart: equal but for case, a trailing slash and the names
+    /// of parameters.
     #[must_use]
     pub fn shape(&self) -> String {
-        let blank = |segment: &str| if segment.starts_with('{') { "{}".to_owned() } else { segment.to_owned() };
-        let path: Vec<String> = self.template.split('/').map(blank).collect();
+        let blank =
+            |segment: &str| if segment.starts_with('{') { "{}".to_owned() } else { folded(segment).into_owned() };
+        let path: Vec<String> = self.text.trim_end_matches('/').split('/').map(blank).collect();
         format!("{} {}", self.method, path.join("/"))
     }
 }
@@ -351,20 +356,11 @@ impl TextValue for CallPattern {
             text.split_once(' ').ok_or_else(|| wrong("it needs a method and a path".to_owned()))?;
         let known = METHODS.iter().find(|known| **known == method);
         let method = known.ok_or_else(|| wrong(format!("the method is not one of {}", METHODS.join(", "))))?;
-        let is_parameter = |segment: &str| {
-            segment
-                .strip_prefix('{')
-                .and_then(|rest| rest.strip_suffix('}'))
-                .is_some_and(|name| is_name(name, "_-.", 64))
-        };
-        let plain: Vec<&str> = template.split('/').map(|s| if is_parameter(s) { "x" } else { s }).collect();
-        path_rule(&plain.join("/"), "a path").map_err(|_| {
-            wrong("the path begins with `/`, is canonical, and may hold `{name}` for a whole segment".to_owned())
-        })?;
-        Ok(Self { method, template: template.to_owned() })
+        let parsed = PathTemplate::parse(template).map_err(|error| wrong(error.to_string()))?;
+        Ok(Self { method, text: template.to_owned(), template: parsed })
     }
 
     fn write(&self) -> String {
-        format!("{} {}", self.method, self.template)
+        format!("{} {}", self.method, self.text)
     }
 }

@@ -126,6 +126,13 @@ pub(super) fn scan(source: &Arc<Source>) -> Result<Spans, Vec<Diagnostic>> {
                 scan.refuse(*error.marker(), *error.marker(), Code::YamlForbidden, too_deep(), None);
                 break;
             }
+            // The usual slip: `match: *delete*` without quotes.
+            Err(error) if error.info().contains("unknown anchor") => {
+                let message = "text that begins with `*` is an alias, and aliases are not accepted";
+                let hint = "put the text in quotes, as in `\"*delete*\"`";
+                scan.refuse(*error.marker(), *error.marker(), Code::YamlForbidden, message, Some(hint));
+                break;
+            }
             Err(error) => {
                 let message = format!("not valid YAML: {}", error.info());
                 scan.refuse(*error.marker(), *error.marker(), Code::YamlSyntax, message, None);

@@ -19,7 +19,7 @@ fn check(text: &str, code: Code, line: usize, column: usize, message: &str, hint
 #[test]
 fn dangerous_yaml_is_refused_at_its_place() {
     use Code::{YamlForbidden, YamlSyntax};
-    check("a: *x\n", YamlSyntax, 1, 4, "unknown anchor", None);
+    check("a: *x*\n", YamlForbidden, 1, 4, "is an alias", Some("put the text in quotes, as in `\"*delete*\"`"));
     check("a: &x 1\n", YamlForbidden, 1, 4, "anchors (`&name`)", Some("remove the anchor"));
     check("a: 1\nb: !!str 2\n", YamlForbidden, 2, 4, "tags", Some("remove the tag; put text in quotes"));
     check("a: !env HOME\n", YamlForbidden, 1, 4, "tags", Some("remove the tag; put text in quotes"));
