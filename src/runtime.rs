@@ -33,7 +33,7 @@ use crate::store::{self, Store};
 use crate::telemetry::clock::SystemClock;
 use crate::telemetry::metrics::{Known, ListenerName, Metrics};
 use crate::web::{Settings, Shared};
-use crate::{dashboard, web};
+use crate::dashboard;
 
 pub use shutdown::stopped;
 
@@ -88,7 +88,6 @@ pub(super) struct Live {
     settings: Arc<ArcSwap<Settings>>,
     tls: [Option<Arc<TlsState>>; 2],
     metrics: Arc<Metrics>,
-    reload: Arc<web::ReloadStatus>,
     drain: CancellationToken,
 }
 
@@ -161,11 +160,10 @@ pub async fn start(config: Config, origin: Origin) -> Result<Running, Error> {
         settings: settings.clone(),
         tls,
         metrics: metrics.clone(),
-        reload: Arc::default(),
         drain: drain.clone(),
     });
     live.reloaded();
-    let shared = Shared::new(gate.clone(), authenticator, settings, live.reload.clone());
+    let shared = Shared::new(gate.clone(), authenticator, settings);
     serve(&config, &live, &shared, proxy, admin, &tracker);
     tracker.spawn(reload::run(live.clone(), origin.files_read));
     tracker.spawn(watch::run(gate.clone()));
@@ -239,14 +237,14 @@ impl Live {
     /// Configuration and policy are in force as they stand on disk.
     fn reloaded(&self) {
         self.metrics.reload_succeeded(self.gate.now());
-        self.reload.succeeded(self.gate.now());
+        self.gate.reload_went(Ok(()));
     }
 
     /// What stands on disk cannot be used; everything stays as it was.
     fn failed(&self, problem: String) {
         tracing::error!(problem, "the new configuration cannot be used; the old one stays in force");
         self.metrics.reload_failed();
-        self.reload.failed(self.gate.now(), problem);
+        self.gate.reload_went(Err(problem));
     }
 
     fn tls_reload(&self, config: &Config) -> Result<(), Error> {
@@ -290,7 +288,7 @@ impl Running {
         if !ended {
             tracing::warn!("some connections or releases did not end in time; releases still in flight will be unknown");
         }
-        self.store.close().await;
+        drop(self.store);
         ended
     }
 }

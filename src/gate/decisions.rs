@@ -201,7 +201,8 @@ impl Gate {
                 self.changed(approval.id);
                 Created::New(approval)
             }
-            Parked::Attached(approval)
+            Parked::Standing(approval)
+            | Parked::Attached(approval)
             | Parked::Granted(approval)
             | Parked::Remembered(approval)
             | Parked::Spent(approval) => Created::Standing(approval),

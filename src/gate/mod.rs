@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use tokio::sync::{Semaphore, watch};
@@ -115,6 +115,16 @@ struct Inner {
     held_bytes: AtomicU64,
     detached: Arc<Semaphore>,
     refusals: Rate,
+    reload_problem: ArcSwapOption<ReloadProblem>,
+}
+
+/// Why the configuration on disk is not the one in force.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReloadProblem {
+    /// When it was found.
+    pub at: Timestamp,
+    /// What is wrong, for the people who can mend it.
+    pub problem: String,
 }
 
 /// Counts events within the present second.
@@ -152,6 +162,7 @@ impl Gate {
             held_bytes: AtomicU64::new(0),
             detached: Arc::new(Semaphore::new(DETACHED_RELEASES_MAX)),
             refusals: Rate::default(),
+            reload_problem: ArcSwapOption::empty(),
         };
         Self { inner: Arc::new(inner) }
     }
@@ -234,6 +245,17 @@ impl Gate {
         let mut random = [0; 16];
         fill_random(&mut random);
         ApprovalId::new(self.now(), random)
+    }
+
+    /// Why the configuration on disk is not the one in force; `None` when it is.
+    pub fn reload_problem(&self) -> Option<Arc<ReloadProblem>> {
+        self.inner.reload_problem.load_full()
+    }
+
+    /// Notes how the last attempt to load the configuration went, for the page.
+    pub fn reload_went(&self, outcome: Result<(), String>) {
+        let problem = outcome.err().map(|problem| Arc::new(ReloadProblem { at: self.now(), problem }));
+        self.inner.reload_problem.store(problem);
     }
 
     /// Sets the gauges that come from the store.

@@ -187,7 +187,7 @@ impl Gate {
             }
             Parked::Granted(approval) => return self.release_now(&approval, &request).await,
             Parked::Remembered(approval) => return Ok(Held::Refused(approval)),
-            Parked::Spent(approval) => return self.replay(approval).await,
+            Parked::Spent(approval) | Parked::Standing(approval) => return self.replay(approval).await,
             Parked::KeyReused(approval) => return Ok(Held::KeyReused(approval)),
             Parked::Full(limit) => return Ok(Held::Full(Overflow::Queue(limit))),
         };

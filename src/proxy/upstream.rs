@@ -18,6 +18,7 @@ use crate::gate::release::{KeptAnswer, Permit, Release, Sender, Sent};
 use crate::problem::{APPROVAL_HEADER, Code, Problem};
 use crate::protocol::head::strip_for_caller;
 use crate::protocol::target::RequestTarget;
+use crate::telemetry::metrics::UpstreamOutcome;
 use crate::telemetry::stopwatch::Stopwatch;
 
 use super::answer;
@@ -75,17 +76,23 @@ pub async fn forward(permit: Permit, upstream: &Upstream, call: Outgoing) -> Res
     let watch = Stopwatch::start();
     let request = call.into_request(upstream, None);
     let sent = upstream.client.send(request, Freshness::Pooled, upstream.timeout).await;
+    upstream.metrics.upstream_request(outcome_of(&sent), watch.elapsed());
     match sent {
         Ok(response) => {
-            upstream.metrics.answered(watch.elapsed());
             let mut response = response.map(AnswerBody::Upstream);
             answer::from_upstream(response.headers_mut(), None);
             Ok(response)
         }
-        Err(error) => {
-            upstream.metrics.failed(watch.elapsed());
-            Err(problem_of(&error))
-        }
+        Err(error) => Err(problem_of(&error)),
+    }
+}
+
+fn outcome_of<T>(sent: &Result<T, SendError>) -> UpstreamOutcome {
+    match sent {
+        Ok(_) => UpstreamOutcome::Answered,
+        Err(SendError::NotSent(_)) => UpstreamOutcome::NotSent,
+        Err(SendError::Lost(_)) => UpstreamOutcome::Lost,
+        Err(SendError::TimedOut) => UpstreamOutcome::TimedOut,
     }
 }
 
@@ -152,25 +159,22 @@ async fn dispatch(upstream: &Upstream, request: HeldRequest, id: ApprovalId) -> 
         body: CallBody::judged(request.body),
     };
     let sent = upstream.client.send(call.into_request(upstream, Some(id)), Freshness::Fresh, upstream.timeout).await;
-    match &sent {
-        Ok(_) => upstream.metrics.answered(watch.elapsed()),
-        Err(_) => upstream.metrics.failed(watch.elapsed()),
-    }
+    upstream.metrics.upstream_request(outcome_of(&sent), watch.elapsed());
     sent
 }
 
 fn problem_of(error: &SendError) -> Problem {
     match error {
-        SendError::NotSent(reason) => answer::not_sent(reason),
-        SendError::Lost(reason) => answer::lost(Code::OutcomeUnknown, reason),
+        SendError::NotSent(reason) => answer::not_sent(&reason.to_string()),
+        SendError::Lost(reason) => answer::lost(Code::OutcomeUnknown, &reason.to_string()),
         SendError::TimedOut => answer::lost(Code::UpstreamTimeout, "the upstream did not answer in time"),
     }
 }
 
 fn sent_of(error: &SendError) -> Sent {
     match error {
-        SendError::NotSent(reason) => Sent::NotSent(reason.clone()),
-        SendError::Lost(reason) => Sent::Lost(reason.clone()),
+        SendError::NotSent(reason) => Sent::NotSent(reason.to_string()),
+        SendError::Lost(reason) => Sent::Lost(reason.to_string()),
         SendError::TimedOut => Sent::Lost("the upstream did not answer in time".to_owned()),
     }
 }
