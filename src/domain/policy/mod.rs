@@ -7,7 +7,10 @@
 //! Invariants: the first matching rule wins; a condition that cannot be evaluated never loosens; numbers are compared
 //! by their exact decimal value; what is not understood is an error at load, never ignored.
 
+pub mod compile;
 pub mod condition;
+pub mod decide;
+pub mod explain;
 pub mod glob;
 pub mod matcher;
 pub mod model;
@@ -15,3 +18,8 @@ pub mod redact;
 pub mod rule;
 pub mod summary;
 pub mod view;
+
+pub use compile::{CompiledPolicy, PathSegment, PolicyError, PolicyFile, compile};
+pub use decide::{Decision, Verdict, VerdictKind};
+pub use rule::Rule;
+pub use view::{Args, CallView};

@@ -29,6 +29,18 @@ pub struct CallView<'a> {
     pub now: Timestamp,
 }
 
+impl CallView<'_> {
+    /// The same call with arguments that were not read taken for absent.
+    #[must_use]
+    pub fn with_args_known(&self) -> Self {
+        let args = match self.args {
+            Args::Unread => Args::Absent,
+            known @ (Args::Absent | Args::Read(_)) => known,
+        };
+        Self { args, ..*self }
+    }
+}
+
 /// The arguments of a call.
 #[derive(Debug, Clone, Copy)]
 pub enum Args<'a> {

@@ -382,7 +382,7 @@ fn push_new(names: &mut Vec<Box<str>>, name: &str) {
 }
 
 /// The known name nearest to a misspelt one, when one is near.
-pub(in crate::domain::policy) fn nearest<'k>(name: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k str> {
+fn nearest<'k>(name: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k str> {
     known
         .map(|candidate| (strsim::damerau_levenshtein(name, candidate), candidate))
         .filter(|(distance, candidate)| *distance <= 2 && *distance < candidate.len())

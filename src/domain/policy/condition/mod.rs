@@ -15,7 +15,7 @@ mod predicate;
 #[cfg(test)]
 mod tests;
 
-pub(super) use check::{compile_pattern, nearest};
+pub(super) use check::compile_pattern;
 pub use interpret::INTERPRETED_VALUES_MAX;
 pub use path::{ArgPath, Step};
 

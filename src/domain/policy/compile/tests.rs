@@ -1,0 +1,3 @@
+//! Whole policies: what loads, what does not, and what they decide.
+
+use super::*;
