@@ -104,6 +104,8 @@ codes! {
     IdempotencyKeyReused = "idempotency_key_reused", UNPROCESSABLE_ENTITY, Gateway, Pointless, "The idempotency key was used for another call";
     /// Too many calls wait already.
     QueueFull = "queue_full", TOO_MANY_REQUESTS, Gateway, Safe, "Too many calls wait for approval";
+    /// Too many event streams are open.
+    TooManyStreams = "too_many_streams", TOO_MANY_REQUESTS, Gateway, Safe, "Too many event streams are open";
     /// The store cannot write.
     StoreUnavailable = "store_unavailable", SERVICE_UNAVAILABLE, Gateway, Safe, "The approval store is unavailable";
     /// The gateway is shutting down.
@@ -207,14 +209,15 @@ impl Code {
 pub struct Problem {
     code: Code,
     detail: String,
-    fields: Map<String, Value>,
+    /// Boxed, so that a `Result` with a problem in it stays small.
+    fields: Box<Map<String, Value>>,
     headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 impl Problem {
     /// A problem of this code; `detail` says what is wrong with this very request and what to do.
     pub fn new(code: Code, detail: impl Into<String>) -> Self {
-        Self { code, detail: detail.into(), fields: Map::new(), headers: Vec::new() }
+        Self { code, detail: detail.into(), fields: Box::default(), headers: Vec::new() }
     }
 
     /// Its code.
@@ -265,7 +268,7 @@ impl Problem {
         document.insert("detail".into(), self.detail.clone().into());
         document.insert("code".into(), code.into());
         document.insert("retryable".into(), (retry == Retry::Safe).into());
-        for (field, value) in &self.fields {
+        for (field, value) in self.fields.iter() {
             // The approval's own status is a member of its own: the document's `status` is HTTP's.
             let field = if field == "status" { "approval_status" } else { field };
             document.insert(field.to_owned(), value.clone());

@@ -1,1 +1,166 @@
-//! Stub.
+//! The approvals API: one table of routes, one way through which every request goes.
+//!
+//! The table ([`table::ROUTES`]) says of each operation who may call it, which parameters and which body it takes and what it
+//! answers. The router, the OpenAPI document and the coverage tests all read that table, so none of them can say something else.
+//! Nothing here decides anything: the use cases are [`crate::gate`]'s.
+//!
+//! Order of a request, each step refusing before the next one looks: host, identity, role, same origin (for sessions), parameters,
+//! body. Identity comes from authentication and never from a body. A `GET` changes nothing.
+
+mod access;
+mod approvals;
+mod audit;
+mod context;
+mod decisions;
+mod events;
+pub mod openapi;
+pub mod route;
+mod system;
+pub mod table;
+pub mod wire;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{RawPathParams, Request, State};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::{MethodFilter, on};
+use http::{HeaderValue, Method};
+
+use crate::problem::{Code, Problem, REQUEST_ID_HEADER, SOURCE_HEADER, Source};
+use crate::web::headers::{Kind, protect};
+use crate::web::query::Pairs;
+use crate::web::{Shared, body};
+
+use context::Context;
+use route::{Body, Role, Route};
+
+/// Where the API is served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Surface {
+    /// The admin listener: everything.
+    Admin,
+    /// The proxy listener, below `/_holdpoint`: what agents may call, for agents alone.
+    AgentOnly,
+}
+
+impl Surface {
+    /// What stands before every path.
+    pub const fn prefix(self) -> &'static str {
+        match self {
+            Surface::Admin => "",
+            Surface::AgentOnly => "/_holdpoint",
+        }
+    }
+
+    /// Whether the operation is served here.
+    pub fn serves(self, route: &Route) -> bool {
+        match self {
+            Surface::Admin => true,
+            Surface::AgentOnly => route.who.contains(&Role::Agent),
+        }
+    }
+}
+
+/// The router of a surface. Paths and methods that are not in the table answer with a problem document as well, except that
+/// on the admin side an unknown path falls through to whatever the router is merged with.
+pub fn router(shared: &Arc<Shared>, surface: Surface) -> Router {
+    let mut router = Router::new();
+    for route in table::ROUTES.iter().filter(|route| surface.serves(route)) {
+        let filter = MethodFilter::try_from(route.method.clone()).expect("the table has only methods that axum knows");
+        let handler = move |State(shared): State<Arc<Shared>>, path: RawPathParams, request: Request| async move {
+            let path = path.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+            answer(&shared, surface, route, path, request).await
+        };
+        router = router.route(&format!("{}{}", surface.prefix(), route.path), on(filter, handler));
+    }
+    router
+        .method_not_allowed_fallback(|State(shared): State<Arc<Shared>>| async move {
+            let problem =
+                Problem::new(Code::MethodNotAllowed, "this path does not take this method; see /openapi.json");
+            finish(&shared, problem.into_response())
+        })
+        .with_state(shared.clone())
+}
+
+/// What an unknown path answers; the fallback of the router that this one ends up in.
+pub fn not_found(shared: &Shared) -> Response {
+    let problem = Problem::new(Code::NoRoute, "there is nothing at this path; see /openapi.json for what there is");
+    finish(shared, problem.into_response())
+}
+
+async fn answer(
+    shared: &Arc<Shared>,
+    surface: Surface,
+    route: &'static Route,
+    path: Vec<(String, String)>,
+    request: Request,
+) -> Response {
+    let response = match admit(shared, surface, route, path, request).await {
+        Ok(context) => (route.handler)(context).await.unwrap_or_else(Problem::into_response),
+        Err(problem) => problem.into_response(),
+    };
+    finish(shared, response)
+}
+
+/// Everything that must hold before an operation runs.
+async fn admit(
+    shared: &Arc<Shared>,
+    surface: Surface,
+    route: &'static Route,
+    path: Vec<(String, String)>,
+    request: Request,
+) -> Result<Context, Problem> {
+    let (parts, raw_body) = request.into_parts();
+    let caller = access::admit(shared, surface, route, &parts).await?;
+    let query = Pairs::parse(parts.uri.query().unwrap_or_default()).map_err(|error| invalid(&error))?;
+    let known: Vec<&str> = route.query.iter().map(|parameter| parameter.name).collect();
+    query.only(&known).map_err(|error| invalid(&error))?;
+    let body = match route.body {
+        // What an operation has no use for is not read.
+        Body::None => bytes::Bytes::new(),
+        Body::Optional(_) | Body::Required(_) | Body::Context(_) => {
+            let limit = match route.body {
+                Body::Context(_) => shared.settings.load().body_bytes_max,
+                _ => route::BODY_BYTES_MAX,
+            };
+            let body = body::read(raw_body, limit).await.map_err(|error| unreadable(&error))?;
+            if !body.is_empty() && body::media_type(&parts.headers).as_deref() != Some("application/json") {
+                return Err(Problem::new(
+                    Code::UnsupportedMediaType,
+                    "send the body as `Content-Type: application/json`",
+                ));
+            }
+            body
+        }
+    };
+    Ok(Context { shared: shared.clone(), surface, caller, path, query, headers: parts.headers, body })
+}
+
+fn invalid(error: &impl ToString) -> Problem {
+    Problem::new(Code::InvalidRequest, error.to_string())
+}
+
+fn unreadable(error: &body::Error) -> Problem {
+    let code = match error {
+        body::Error::TooLarge(_) => Code::TooLarge,
+        body::Error::Late => Code::RequestTimeout,
+        body::Error::Broken => Code::BodyIncomplete,
+    };
+    Problem::new(code, error.to_string())
+}
+
+/// What every answer carries.
+fn finish(shared: &Shared, mut response: Response) -> Response {
+    let id = shared.gate.new_request_id().to_string();
+    let headers = response.headers_mut();
+    protect(headers, Kind::Data);
+    headers.insert(REQUEST_ID_HEADER, HeaderValue::from_str(&id).expect("an id is ASCII"));
+    headers.entry(SOURCE_HEADER).or_insert_with(|| Source::Gateway.header());
+    response
+}
+
+/// Whether a method may change anything.
+pub fn is_safe(method: &Method) -> bool {
+    *method == Method::GET || *method == Method::HEAD
+}

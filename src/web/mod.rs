@@ -78,7 +78,7 @@ pub enum MetricsAccess {
 /// What every handler of the API and the page needs. One for the whole process.
 pub struct Shared {
     /// The use cases.
-    pub gate: Arc<Gate>,
+    pub gate: Gate,
     /// The credentials of the moment; a reload swaps them.
     pub authenticator: Arc<ArcSwap<Authenticator>>,
     /// The settings of the moment; a reload swaps them.
@@ -91,11 +91,7 @@ pub struct Shared {
 
 impl Shared {
     /// Puts the parts together.
-    pub fn new(
-        gate: Arc<Gate>,
-        authenticator: Arc<ArcSwap<Authenticator>>,
-        settings: Arc<ArcSwap<Settings>>,
-    ) -> Arc<Self> {
+    pub fn new(gate: Gate, authenticator: Arc<ArcSwap<Authenticator>>, settings: Arc<ArcSwap<Settings>>) -> Arc<Self> {
         Arc::new(Self {
             gate,
             authenticator,
