@@ -1,0 +1,10 @@
+//! The rig: the real binary on free ports, callers and reviewers that speak raw HTTP, and upstreams that remember what they saw.
+
+pub(crate) mod gateway;
+pub(crate) mod home;
+pub(crate) mod http;
+pub(crate) mod origin;
+pub(crate) mod people;
+pub(crate) mod rust_source;
+pub(crate) mod spy;
+pub(crate) mod wait;

@@ -1,0 +1,99 @@
+//! Upstreams in other languages, with other parsers than ours: each writes down the raw bytes it got and what it made of them.
+
+use std::io::Read;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::Value;
+
+use super::gateway::Lines;
+use super::wait::until;
+
+/// Which language reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Language {
+    /// The standard library's HTTP server.
+    Python,
+    /// Node's HTTP server.
+    Node,
+}
+
+impl Language {
+    /// Both.
+    pub(crate) const ALL: [Language; 2] = [Language::Python, Language::Node];
+}
+
+/// What a spy wrote about one connection's request.
+#[derive(Debug, Clone)]
+pub(crate) struct Sighting {
+    /// Every byte that came before the spy took the request for complete.
+    pub(crate) raw: Vec<u8>,
+    /// What it parsed: `method`, `target`, `headers` and `json`.
+    pub(crate) parsed: Value,
+}
+
+impl Sighting {
+    /// Whether a tool server would delete the repository: by path, by method override, or by what the body says in any of the ways
+    /// that this language reads it.
+    pub(crate) fn acts_on(&self, tool: &str) -> bool {
+        let path = self.parsed["path"].as_str().unwrap_or_default();
+        let named = path.trim_matches('/').eq_ignore_ascii_case(tool);
+        named || self.parsed["name"] == tool
+    }
+}
+
+/// A running spy. Killed when dropped.
+#[derive(Debug)]
+pub(crate) struct Spy {
+    child: Child,
+    lines: Lines,
+    /// Which language reads.
+    pub(crate) language: Language,
+    /// Where it listens.
+    pub(crate) address: SocketAddr,
+}
+
+impl Spy {
+    /// Starts it on a free port.
+    pub(crate) fn start(language: Language) -> Self {
+        let (program, file) = match language {
+            Language::Python => ("python3", "spy.py"),
+            Language::Node => ("node", "spy.mjs"),
+        };
+        let path: PathBuf = [env!("CARGO_MANIFEST_DIR"), "tests", "spies", file].iter().collect();
+        let mut child = Command::new(program)
+            .arg(path)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|error| panic!("{program}: {error}; run scripts/install-test-tools.sh"));
+        let stdout: Box<dyn Read + Send> = Box::new(child.stdout.take().expect("its standard output is piped"));
+        let lines = Lines::of(stdout);
+        let port = until("the spy announces its port", || {
+            let first: Value = serde_json::from_str(lines.all().first()?).ok()?;
+            first["port"].as_u64().and_then(|port| u16::try_from(port).ok())
+        });
+        Self { child, lines, language, address: SocketAddr::from(([127, 0, 0, 1], port)) }
+    }
+
+    /// Everything it has seen so far.
+    pub(crate) fn sightings(&self) -> Vec<Sighting> {
+        let read = |line: &String| {
+            let mut parsed: Value = serde_json::from_str(line).expect("a spy writes JSON");
+            let raw = parsed["raw"].take();
+            let raw = STANDARD.decode(raw.as_str().expect("raw bytes")).expect("raw bytes are base64");
+            Sighting { raw, parsed }
+        };
+        self.lines.all().iter().skip(1).map(read).collect()
+    }
+}
+
+impl Drop for Spy {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}

@@ -1,0 +1,85 @@
+// An upstream that writes down what it received and what Node made of it: one JSON line for each request.
+//
+// The first line is `{"port": N}`. `raw` holds the bytes as they came, in base64; `path` and `name` are this language's reading
+// of them.
+
+import http from "node:http";
+import net from "node:net";
+import { Duplex } from "node:stream";
+
+const write = (document) => process.stdout.write(JSON.stringify(document) + "\n");
+
+// What a tool server would take for the tool's name.
+const nameOf = (document) => {
+  const name = document?.params?.name;
+  return typeof name === "string" ? name : null;
+};
+
+const spy = http.createServer((request, response) => {
+  const parts = [];
+  request.on("data", (part) => parts.push(part));
+  request.on("end", () => {
+    const body = Buffer.concat(parts);
+    let document = null;
+    try {
+      document = JSON.parse(body.toString("utf8"));
+    } catch {
+      // Not JSON to this reader.
+    }
+    const overridden = request.headers["x-original-url"] ?? request.headers["x-rewrite-url"];
+    let path = overridden ?? request.url.split("?")[0];
+    try {
+      path = decodeURIComponent(path);
+    } catch {
+      // Taken as it is.
+    }
+    const socket = request.socket;
+    const raw = Buffer.concat(socket.seen.splice(0));
+    const headers = [];
+    for (let at = 0; at < request.rawHeaders.length; at += 2) {
+      headers.push([request.rawHeaders[at].toLowerCase(), request.rawHeaders[at + 1]]);
+    }
+    write({
+      raw: raw.toString("base64"),
+      method: request.headers["x-http-method-override"] ?? request.method,
+      target: request.url,
+      path,
+      headers,
+      body: body.toString("base64"),
+      name: nameOf(document),
+    });
+    const text = '{"ok":true,"by":"node"}';
+    response.writeHead(200, { "content-type": "application/json", "content-length": text.length });
+    response.end(request.method === "HEAD" ? undefined : text);
+  });
+});
+
+// The HTTP server reads from a stream that remembers what went through it.
+class Tap extends Duplex {
+  constructor(socket) {
+    super();
+    this.socket = socket;
+    this.seen = [];
+    socket.on("data", (bytes) => {
+      this.seen.push(bytes);
+      this.push(bytes);
+    });
+    socket.on("end", () => this.push(null));
+    socket.on("error", () => this.destroy());
+    socket.on("close", () => this.destroy());
+  }
+  _read() {}
+  _write(bytes, encoding, done) {
+    this.socket.write(bytes, encoding, done);
+  }
+  _final(done) {
+    this.socket.end(done);
+  }
+  _destroy(error, done) {
+    this.socket.destroy();
+    done(null);
+  }
+}
+
+const listener = net.createServer((socket) => spy.emit("connection", new Tap(socket)));
+listener.listen(0, "127.0.0.1", () => write({ port: listener.address().port }));

@@ -1,0 +1,121 @@
+"""An upstream that writes down what it received and what Python made of it: one JSON line for each request.
+
+The first line is `{"port": N}`. `raw` holds the bytes as they came, in base64; `path`, `name` and `json` are this language's
+reading of them: the last of two equal keys, for instance.
+"""
+
+import base64
+import json
+import sys
+import threading
+import urllib.parse
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+lock = threading.Lock()
+
+
+def write(document):
+    with lock:
+        print(json.dumps(document), flush=True)
+
+
+class Tee:
+    """Remembers what was read from a stream."""
+
+    def __init__(self, stream):
+        self.stream = stream
+        self.seen = bytearray()
+
+    def read(self, size=-1):
+        data = self.stream.read(size)
+        self.seen += data
+        return data
+
+    def readline(self, limit=-1):
+        data = self.stream.readline(limit)
+        self.seen += data
+        return data
+
+    def __getattr__(self, name):
+        return getattr(self.stream, name)
+
+
+def name_of(document):
+    """What a tool server would take for the tool's name."""
+    try:
+        return document["params"]["name"]
+    except (KeyError, TypeError, IndexError):
+        return None
+
+
+class Spy(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def setup(self):
+        super().setup()
+        self.rfile = Tee(self.rfile)
+
+    def body(self):
+        if "chunked" in (self.headers.get("transfer-encoding") or "").lower():
+            body = b""
+            while True:
+                size = int(self.rfile.readline().split(b";")[0].strip() or b"0", 16)
+                if size == 0:
+                    while self.rfile.readline().strip():
+                        pass
+                    return body
+                body += self.rfile.read(size)
+                self.rfile.readline()
+        return self.rfile.read(int(self.headers.get("content-length") or 0))
+
+    def answer(self):
+        body = self.body()
+        try:
+            document = json.loads(body) if body else None
+        except ValueError:
+            document = None
+        path = urllib.parse.unquote(urllib.parse.urlsplit(self.path).path)
+        override = self.headers.get("x-original-url") or self.headers.get("x-rewrite-url")
+        if override:
+            path = override
+        name = name_of(document)
+        write(
+            {
+                "raw": base64.b64encode(bytes(self.rfile.seen)).decode(),
+                "method": self.headers.get("x-http-method-override") or self.command,
+                "target": self.path,
+                "path": path,
+                "headers": [[key.lower(), value] for key, value in self.headers.items()],
+                "body": base64.b64encode(body).decode(),
+                "name": name if isinstance(name, str) else None,
+            }
+        )
+        self.rfile.seen.clear()
+        text = b'{"ok":true,"by":"python"}'
+        self.send_response(200)
+        self.send_header("content-type", "application/json")
+        self.send_header("content-length", str(len(text)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(text)
+
+    def log_message(self, *_):
+        pass
+
+    def __getattr__(self, name):
+        # Whatever the method is called, it is written down.
+        if name.startswith("do_"):
+            return self.answer
+        raise AttributeError(name)
+
+
+class Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request, client_address):
+        print(sys.exc_info()[1], file=sys.stderr)
+
+
+server = Server(("127.0.0.1", 0), Spy)
+write({"port": server.server_address[1]})
+server.serve_forever()
