@@ -7,7 +7,7 @@
 //! | 7 | [`cli`] | commands |
 //! | 6 | [`runtime`] | composition root: builds everything, owns tasks, clock, shutdown |
 //! | 5 | [`proxy`], [`api`], [`dashboard`] | HTTP in and out |
-//! | 4 | [`problem`] | the one table from errors to responses |
+//! | 4 | [`problem`], [`web`] | the one table from errors to responses; what the API and the page share |
 //! | 3 | [`gate`], [`auth`] | use cases: intake, park, decide, release, sweep; credentials |
 //! | 2 | [`store`], [`config`], [`telemetry`], [`listener`], [`connect`] | adapters |
 //! | 1 | [`protocol`] | bytes to calls; pure |
@@ -28,3 +28,4 @@ pub mod proxy;
 pub mod runtime;
 pub mod store;
 pub mod telemetry;
+pub mod web;

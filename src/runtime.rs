@@ -1,1 +1,294 @@
-//! Stub.
+//! The composition root: builds everything from a configuration, owns the tasks, the clock and the shutdown.
+
+mod build;
+mod reload;
+mod shutdown;
+mod watch;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::api::{self, Surface as ApiSurface};
+use crate::auth::Authenticator;
+use crate::config::load::Reviewers;
+use crate::config::settings::Config;
+use crate::domain::audit::{Actor, Event, EventKind};
+use crate::domain::identity::Reviewer;
+use crate::domain::time::Clock;
+use crate::gate::intake::known_rules;
+use crate::gate::{self, Gate, Parts};
+use crate::listener::{Bound, ListenError, TlsError, TlsState};
+use crate::proxy::Proxy;
+use crate::proxy::surface::Surface;
+use crate::proxy::upstream::DetachedSender;
+use crate::store::seal::{Sealer, load_or_create_key};
+use crate::store::sqlite::SqliteStore;
+use crate::store::{self, Store};
+use crate::telemetry::clock::SystemClock;
+use crate::telemetry::metrics::{Known, ListenerName, Metrics};
+use crate::web::{Settings, Shared};
+use crate::dashboard;
+
+pub use shutdown::stopped;
+
+/// Why the gateway could not be brought up, or a reload could not be taken over.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A listener's address cannot be used.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// Certificates cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The store cannot be opened.
+    #[error("the store `{path}` cannot be opened")]
+    Store {
+        /// Its file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: store::Error,
+    },
+    /// The key that seals stored requests cannot be read or made.
+    #[error("the key file `{path}` cannot be used: {reason}")]
+    Key {
+        /// Its file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// An upstream cannot be used.
+    #[error("upstream `{name}` cannot be used: {reason}")]
+    Upstream {
+        /// Its name.
+        name: String,
+        /// Why.
+        reason: String,
+    },
+    /// The gate could not recover or record.
+    #[error(transparent)]
+    Gate(#[from] gate::Error),
+}
+
+/// What is in force and can be replaced while the gateway runs.
+pub(super) struct Live {
+    path: PathBuf,
+    reviewers: Reviewers,
+    listening: (SocketAddr, SocketAddr),
+    store_path: PathBuf,
+    gate: Gate,
+    surface: Arc<ArcSwap<Surface>>,
+    authenticator: Arc<ArcSwap<Authenticator>>,
+    settings: Arc<ArcSwap<Settings>>,
+    tls: [Option<Arc<TlsState>>; 2],
+    metrics: Arc<Metrics>,
+    drain: CancellationToken,
+}
+
+/// The gateway, up and serving.
+pub struct Running {
+    /// Where agents reach it.
+    pub proxy: SocketAddr,
+    /// Where reviewers reach it.
+    pub admin: SocketAddr,
+    /// The gate, for whoever runs beside it in one process.
+    pub gate: Gate,
+    live: Arc<Live>,
+    tracker: TaskTracker,
+    drain_timeout: Duration,
+    store: Arc<SqliteStore>,
+}
+
+/// Where a configuration came from, for reloading it.
+pub struct Origin {
+    /// The configuration file.
+    pub path: PathBuf,
+    /// Every file that was looked at.
+    pub files_read: Vec<PathBuf>,
+    /// Whether a configuration without reviewers is accepted.
+    pub reviewers: Reviewers,
+}
+
+/// Builds and starts everything. When it returns, calls are being served.
+pub async fn start(config: Config, origin: Origin) -> Result<Running, Error> {
+    let (drain, tracker) = (CancellationToken::new(), TaskTracker::new());
+    let proxy = Bound::bind(config.proxy.listen).await?;
+    let admin = Bound::bind(config.admin.listen).await?;
+    let listening = (proxy.address(), admin.address());
+    let tls = [config.proxy.tls.as_ref(), config.admin.tls.as_ref()].map(|tls| tls.map(TlsState::new).transpose());
+    let [proxy_tls, admin_tls] = tls;
+    let tls = [proxy_tls?.map(Arc::new), admin_tls?.map(Arc::new)];
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let policy = build::policy(&config);
+    let upstreams: Vec<String> = config.upstreams.keys().map(|name| name.as_str().to_owned()).collect();
+    let known = known_rules(&policy);
+    let metrics = Metrics::new(env!("CARGO_PKG_VERSION"), Known { upstreams: &upstreams, rules: &known });
+    let metrics = Arc::new(metrics);
+    metrics.policy_revision(policy.revision());
+    metrics.pending_limit(config.limits.pending_total_max as u64);
+    let (store, sealer) = open_store(&config, &metrics)?;
+    let authenticator = Arc::new(ArcSwap::from_pointee(build::authenticator(&config)));
+    let surface = Arc::new(ArcSwap::from_pointee(build::surface(&config, authenticator.load_full(), &metrics)?));
+    let gate = Gate::new(Parts {
+        store: store.clone() as Arc<dyn Store>,
+        clock,
+        limits: build::limits(&config),
+        sealer,
+        sender: Arc::new(DetachedSender { surface: surface.clone() }),
+        metrics: metrics.clone(),
+        tracker: tracker.clone(),
+        drain: drain.clone(),
+        policy,
+    });
+    announce(&gate).await?;
+    gate.start().await?;
+    let settings = Arc::new(ArcSwap::from_pointee(build::settings(&config, listening.1)));
+    let live = Arc::new(Live {
+        reviewers: origin.reviewers,
+        path: origin.path,
+        listening: (config.proxy.listen, config.admin.listen),
+        store_path: config.store.path.clone(),
+        gate: gate.clone(),
+        surface: surface.clone(),
+        authenticator: authenticator.clone(),
+        settings: settings.clone(),
+        tls,
+        metrics: metrics.clone(),
+        drain: drain.clone(),
+    });
+    live.reloaded();
+    let shared = Shared::new(gate.clone(), authenticator, settings);
+    serve(&config, &live, &shared, proxy, admin, &tracker);
+    tracker.spawn(reload::run(live.clone(), origin.files_read));
+    tracker.spawn(watch::run(gate.clone()));
+    Ok(Running {
+        proxy: listening.0,
+        admin: listening.1,
+        gate,
+        live,
+        tracker,
+        drain_timeout: config.drain_timeout,
+        store,
+    })
+}
+
+fn serve(
+    config: &Config,
+    live: &Arc<Live>,
+    shared: &Arc<Shared>,
+    proxy: Bound,
+    admin: Bound,
+    tracker: &TaskTracker,
+) {
+    let agents = api::router(shared, ApiSurface::AgentOnly);
+    let calls = Arc::new(Proxy::new(live.gate.clone(), live.surface.clone(), agents, tracker.clone()));
+    let page = api::router(shared, ApiSurface::Admin).merge(dashboard::router(shared));
+    let options = |name, header_timeout| build::listener_options(config, &live.metrics, name, header_timeout);
+    let (proxy_address, admin_address) = (proxy.address(), admin.address());
+    proxy.serve(
+        live.tls[0].clone(),
+        build::call_service(calls),
+        options(ListenerName::Proxy, config.proxy.header_timeout),
+        live.drain.clone(),
+        tracker.clone(),
+    );
+    admin.serve(
+        live.tls[1].clone(),
+        build::page_service(page),
+        options(ListenerName::Admin, config.proxy.header_timeout),
+        live.drain.clone(),
+        tracker.clone(),
+    );
+    tracing::info!(surface = "proxy", address = %proxy_address, tls = live.tls[0].is_some(), "listening");
+    tracing::info!(surface = "admin", address = %admin_address, tls = live.tls[1].is_some(), "listening");
+}
+
+fn open_store(config: &Config, metrics: &Arc<Metrics>) -> Result<(Arc<SqliteStore>, Sealer), Error> {
+    let path = &config.store.path;
+    let store = SqliteStore::open(path, metrics.clone())
+        .map_err(|source| Error::Store { path: path.clone(), source })?;
+    let key = match &config.store.secret_key {
+        Some(key) => *key.expose(),
+        None => {
+            let mut name = path.clone().into_os_string();
+            name.push(".key");
+            let path = PathBuf::from(name);
+            load_or_create_key(&path).map_err(|error| Error::Key { path, reason: error.to_string() })?
+        }
+    };
+    Ok((Arc::new(store), Sealer::from_key(key)))
+}
+
+async fn announce(gate: &Gate) -> Result<(), Error> {
+    let mut detail = serde_json::Map::new();
+    detail.insert("version".into(), env!("CARGO_PKG_VERSION").into());
+    detail.insert("revision".into(), gate.policy_revision().into());
+    let event = Event { at: gate.now(), kind: EventKind::Started, actor: Actor::Gateway, approval: None, detail };
+    Ok(gate.record(event).await?)
+}
+
+impl Live {
+    /// Configuration and policy are in force as they stand on disk.
+    fn reloaded(&self) {
+        self.metrics.reload_succeeded(self.gate.now());
+        self.gate.reload_went(Ok(()));
+    }
+
+    /// What stands on disk cannot be used; everything stays as it was.
+    fn failed(&self, problem: String) {
+        tracing::error!(problem, "the new configuration cannot be used; the old one stays in force");
+        self.metrics.reload_failed();
+        self.gate.reload_went(Err(problem));
+    }
+
+    fn tls_reload(&self, config: &Config) -> Result<(), Error> {
+        for (state, settings) in self.tls.iter().zip([&config.proxy.tls, &config.admin.tls]) {
+            if let (Some(state), Some(settings)) = (state, settings) {
+                state.replace(settings)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Settings of `config` that differ from those in force and take a restart.
+    fn needs_restart(&self, config: &Config) -> Vec<&'static str> {
+        let with_tls = (config.proxy.tls.is_some(), config.admin.tls.is_some());
+        let differs = [
+            ("proxy.listen", config.proxy.listen != self.listening.0),
+            ("admin.listen", config.admin.listen != self.listening.1),
+            ("store", config.store.path != self.store_path),
+            ("proxy.tls", with_tls.0 != self.tls[0].is_some()),
+            ("admin.tls", with_tls.1 != self.tls[1].is_some()),
+        ];
+        differs.into_iter().filter_map(|(name, differs)| differs.then_some(name)).collect()
+    }
+}
+
+impl Running {
+    /// Makes a link that signs a reviewer in once; answers with its path.
+    pub fn one_time_link(&self, reviewer: Reviewer) -> String {
+        let token = self.gate.random_token();
+        self.live.authenticator.load().offer_one_time_link(&token, reviewer);
+        format!("/dashboard/once/{token}")
+    }
+
+    /// Shuts down: not ready, no new connections, releases in flight finish, holds are answered truthfully. Returns whether
+    /// everything ended within `drain_timeout`.
+    pub async fn shut_down(self) -> bool {
+        tracing::info!("shutting down");
+        self.live.drain.cancel();
+        self.tracker.close();
+        let ended = tokio::time::timeout(self.drain_timeout, self.tracker.wait()).await.is_ok();
+        if !ended {
+            tracing::warn!("some connections or releases did not end in time; releases still in flight will be unknown");
+        }
+        drop(self.store);
+        ended
+    }
+}

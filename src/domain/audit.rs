@@ -38,6 +38,8 @@ pub enum EventKind {
     CallAudited,
     /// Policy blocked a call.
     CallBlocked,
+    /// A rule's condition could not be evaluated, and was taken the stricter way.
+    ConditionFailed,
     /// Input was refused before policy.
     InputRefused,
     /// A call or an action was parked.
@@ -140,6 +142,94 @@ impl Record {
     }
 }
 
+/// The end of a chain: what the next record follows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Head {
+    /// The newest record's sequence number; 0 when there is none.
+    pub seq: u64,
+    /// The newest record's hash.
+    pub hash: ChainHash,
+}
+
+impl Head {
+    /// The end of a chain without records.
+    pub const EMPTY: Head = Head { seq: 0, hash: ChainHash::GENESIS };
+
+    /// The record that `event` becomes behind this head.
+    pub fn next(self, event: &Event) -> Record {
+        Record::link(self.hash, self.seq + 1, event)
+    }
+}
+
+/// The first record at which a chain is not what was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("record {seq}: {fault}")]
+pub struct BadRecord {
+    /// The sequence number that should have been there.
+    pub seq: u64,
+    /// What is wrong with it.
+    pub fault: Fault,
+}
+
+/// What is wrong with a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Fault {
+    /// Another record stands in its place: records were deleted, inserted or swapped.
+    #[error("record {found} stands in its place: records are missing, added or out of order")]
+    OutOfPlace {
+        /// The sequence number found there.
+        found: u64,
+    },
+    /// It does not follow the record before it.
+    #[error("it does not follow the record before it: one of the two was replaced")]
+    Unlinked,
+    /// Its hash is not the one its contents give.
+    #[error("its hash is not the one its contents give: it was edited")]
+    Edited,
+    /// The chain ends before it.
+    #[error("it is missing: the end of the trail was cut off")]
+    CutOff,
+}
+
+/// Checks a trail from its first record on and returns where it ends. Reads each record once and keeps none.
+///
+/// A chain whose tail was cut off is intact as far as it goes: compare the end with the head that the store keeps
+/// ([`verify_to`]), or with one that was kept elsewhere.
+///
+/// # Errors
+/// The first bad record.
+pub fn verify(records: impl IntoIterator<Item = Record>) -> Result<Head, BadRecord> {
+    verify_from(Head::EMPTY, records)
+}
+
+/// As [`verify`], for the part of a trail behind `head`: a trail is checked page by page.
+///
+/// # Errors
+/// The first bad record.
+pub fn verify_from(head: Head, records: impl IntoIterator<Item = Record>) -> Result<Head, BadRecord> {
+    records.into_iter().try_fold(head, |head, record| {
+        let bad = |fault| BadRecord { seq: head.seq + 1, fault };
+        if record.seq != head.seq + 1 {
+            Err(bad(Fault::OutOfPlace { found: record.seq }))
+        } else if !record.is_intact() {
+            Err(bad(Fault::Edited))
+        } else if record.previous != head.hash {
+            Err(bad(Fault::Unlinked))
+        } else {
+            Ok(Head { seq: record.seq, hash: record.hash })
+        }
+    })
+}
+
+/// As [`verify`], and the trail must reach record `newest`.
+///
+/// # Errors
+/// The first bad record; [`Fault::CutOff`] when the trail ends before `newest`.
+pub fn verify_to(newest: u64, records: impl IntoIterator<Item = Record>) -> Result<Head, BadRecord> {
+    let head = verify(records)?;
+    if head.seq < newest { Err(BadRecord { seq: head.seq + 1, fault: Fault::CutOff }) } else { Ok(head) }
+}
+
 impl EventKind {
     /// The name used in the trail and in the event stream.
     pub const fn as_str(self) -> &'static str {
@@ -148,6 +238,7 @@ impl EventKind {
             EventKind::Reloaded => "reloaded",
             EventKind::CallAudited => "call_audited",
             EventKind::CallBlocked => "call_blocked",
+            EventKind::ConditionFailed => "condition_failed",
             EventKind::InputRefused => "input_refused",
             EventKind::ApprovalCreated => "approval_created",
             EventKind::CallerJoined => "caller_joined",
@@ -167,5 +258,66 @@ impl EventKind {
             EventKind::SignedIn => "signed_in",
             EventKind::SignedOut => "signed_out",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn trail(count: u64) -> Vec<Record> {
+        let mut head = Head::EMPTY;
+        let mut records = Vec::new();
+        for second in 0..count {
+            let detail = serde_json::Map::from_iter([("n".to_owned(), second.into())]);
+            let at = Timestamp::from_millis(1_767_225_600_000);
+            let record =
+                head.next(&Event { at, kind: EventKind::Started, actor: Actor::Gateway, approval: None, detail });
+            head = Head { seq: record.seq, hash: record.hash };
+            records.push(record);
+        }
+        records
+    }
+
+    fn check(tamper: impl FnOnce(&mut Vec<Record>), seq: u64, fault: Fault) {
+        let mut records = trail(5);
+        tamper(&mut records);
+        assert_eq!(verify_to(5, records), Err(BadRecord { seq, fault }));
+    }
+
+    #[test]
+    fn an_untouched_trail_is_intact_whole_and_in_parts() {
+        let records = trail(5);
+        let head = verify(records.clone()).expect("untouched");
+        assert_eq!((head.seq, head.hash), (5, records[4].hash));
+        let half = verify(records[..2].to_vec()).expect("untouched");
+        assert_eq!(verify_from(half, records[2..].to_vec()), Ok(head));
+        assert_eq!(verify([]), Ok(Head::EMPTY));
+    }
+
+    #[test]
+    fn edit_delete_swap_and_cut_tail_are_each_found_at_the_first_bad_record() {
+        check(|records| records[2].event = records[2].event.replace('2', "7"), 3, Fault::Edited);
+        check(|records| drop(records.remove(2)), 3, Fault::OutOfPlace { found: 4 });
+        check(|records| records.swap(1, 3), 2, Fault::OutOfPlace { found: 4 });
+        check(|records| records.truncate(3), 4, Fault::CutOff);
+        check(|records| records.clear(), 1, Fault::CutOff);
+        // An edited record with a hash to match no longer fits its neighbour.
+        let reforge = |records: &mut Vec<Record>| {
+            let event = records[2].event.replace('2', "7");
+            let hash = Record::digest(records[2].previous, 3, &event);
+            records[2] = Record { event, hash, ..records[2].clone() };
+        };
+        check(reforge, 4, Fault::Unlinked);
+        // Two records whose numbers were swapped along with their places.
+        check(
+            |records| {
+                records.swap(1, 3);
+                records[1].seq = 2;
+                records[3].seq = 4;
+            },
+            2,
+            Fault::Edited,
+        );
     }
 }

@@ -1,1 +1,388 @@
-//! Stub.
+//! The proxy listener's request, phase by phase: checked, recognised, routed, named, judged, and then sent, parked or refused.
+
+pub mod answer;
+pub mod body;
+mod refusal;
+pub mod routes;
+pub mod surface;
+pub mod upstream;
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, HeaderName, HeaderValue};
+use http::request::Parts;
+use http::{HeaderMap, Method, Request, Response};
+use hyper::body::Incoming;
+use tokio_util::task::TaskTracker;
+use tower::ServiceExt;
+use tracing::Instrument;
+
+use crate::auth::{CredentialPlace, TOKEN_HEADER};
+use crate::domain::audit::Actor;
+use crate::domain::id::RequestId;
+use crate::domain::identity::AgentId;
+use crate::domain::policy::{CompiledPolicy, Decision, Verdict, VerdictKind};
+use crate::gate::held::HeldRequest;
+use crate::gate::intake::{Body, Call, Entry, Shown};
+use crate::gate::parking::{Held, Order, Patience, RuleTerms};
+use crate::gate::{Gate, release::Permit};
+use crate::problem::{REQUEST_ID_HEADER, Problem};
+use crate::protocol::head::{
+    CheckedHead, Framing, HeadView, Prefer, check_head, check_json_content_type, check_no_content_encoding,
+    strip_for_upstream,
+};
+use crate::protocol::json;
+use crate::protocol::trace::TraceParent;
+use crate::telemetry::stopwatch::Stopwatch;
+
+use body::{AnswerBody, CallBody, read_whole};
+use refusal::Refusal;
+use routes::{Destination, Upstream};
+use surface::Surface;
+use upstream::Outgoing;
+
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+/// The longest `Idempotency-Key`.
+const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
+
+/// Everything a request needs.
+pub struct Proxy {
+    gate: Gate,
+    surface: Arc<ArcSwap<Surface>>,
+    /// The agents' part of the API, below [`answer::OWN_PREFIX`].
+    api: axum::Router,
+    tracker: TaskTracker,
+}
+
+/// A call that has been recognised and named, its body not read yet.
+struct Recognised<'s> {
+    agent: AgentId,
+    destination: Destination<'s>,
+    tool: String,
+    method: Method,
+    headers: HeaderMap,
+    framing: Framing,
+    prefer: Prefer,
+    idempotency_key: Option<String>,
+    trace: TraceParent,
+    body: Incoming,
+}
+
+impl Proxy {
+    /// A proxy over `gate`, by the configuration that `surface` holds at each moment.
+    pub fn new(gate: Gate, surface: Arc<ArcSwap<Surface>>, api: axum::Router, tracker: TaskTracker) -> Self {
+        Self { gate, surface, api, tracker }
+    }
+
+    /// Answers one request.
+    pub async fn handle(self: Arc<Self>, request: Request<Incoming>) -> Result<Response<AnswerBody>, Infallible> {
+        let id = self.gate.new_request_id();
+        let span = tracing::info_span!("request", request_id = %id, trace_id = tracing::field::Empty);
+        let mut response = self.serve(id, request).instrument(span).await;
+        let header = HeaderValue::from_str(&id.to_string()).expect("an id is ASCII");
+        response.headers_mut().insert(REQUEST_ID_HEADER, header);
+        Ok(response)
+    }
+
+    async fn serve(&self, id: RequestId, request: Request<Incoming>) -> Response<AnswerBody> {
+        let surface = self.surface.load_full();
+        let (parts, body) = request.into_parts();
+        let head = match check(&parts, &surface) {
+            Ok(head) => head,
+            Err(refusal) => return self.refuse(id, Actor::Unauthenticated, refusal).await,
+        };
+        if head.target.path().strip_prefix(answer::OWN_PREFIX).is_some_and(|rest| rest.starts_with('/')) {
+            return self.own_api(parts, body).await;
+        }
+        let call = match self.recognise(&surface, parts, body, head) {
+            Ok(call) => call,
+            Err((actor, refusal)) => return self.refuse(id, actor, refusal).await,
+        };
+        tracing::Span::current().record("trace_id", call.trace.trace_id());
+        let agent = call.agent.clone();
+        match self.judge_and_act(&surface, call).await {
+            Ok(response) => response,
+            Err(refusal) => self.refuse(id, Actor::Agent(agent.0), refusal).await,
+        }
+    }
+
+    /// The agents' part of the API: its own router, with its own authentication, under a prefix that no route can have.
+    async fn own_api(&self, parts: Parts, body: Incoming) -> Response<AnswerBody> {
+        let request = Request::from_parts(parts, axum::body::Body::new(body));
+        match self.api.clone().oneshot(request).await {
+            Ok(response) => response.map(AnswerBody::Api),
+            Err(never) => match never {},
+        }
+    }
+
+    /// Who calls what, where: everything that can be known without the body.
+    fn recognise<'s>(
+        &self,
+        surface: &'s Surface,
+        parts: Parts,
+        body: Incoming,
+        head: CheckedHead,
+    ) -> Result<Recognised<'s>, (Actor, Refusal)> {
+        let nobody = |refusal| (Actor::Unauthenticated, refusal);
+        let (agent, place) =
+            surface.authenticator.agent(&parts.headers).map_err(|error| nobody(Refusal::from(error)))?;
+        let known = |refusal| (Actor::Agent(agent.0.clone()), refusal);
+        let destination = surface
+            .routes
+            .find(&head.target)
+            .ok_or_else(|| known(Refusal::no_route(head.target.path())))?
+            .map_err(|error| known(Refusal::from(error)))?;
+        let tool = destination.tool(parts.method.as_str()).map_err(|near| known(Refusal::from(near)))?;
+        let idempotency_key = idempotency_key(&parts.headers).map_err(known)?;
+        let prefer = Prefer::read(&parts.headers);
+        let trace = trace_of(&parts.headers);
+        let mut headers = parts.headers;
+        headers.remove(TOKEN_HEADER);
+        if place == CredentialPlace::Authorization {
+            headers.remove(AUTHORIZATION);
+        }
+        strip_for_upstream(&mut headers);
+        let child = HeaderValue::from_str(&trace.child(random_span()).to_string());
+        headers.insert(TRACEPARENT, child.expect("a trace parent is ASCII"));
+        let framing = head.framing;
+        Ok(Recognised {
+            agent,
+            destination,
+            tool,
+            method: parts.method,
+            headers,
+            framing,
+            prefer,
+            idempotency_key,
+            trace,
+            body,
+        })
+    }
+
+    async fn judge_and_act(&self, surface: &Surface, call: Recognised<'_>) -> Result<Response<AnswerBody>, Refusal> {
+        let watch = Stopwatch::start();
+        let policy = self.gate.policy();
+        let upstream = call.destination.upstream.clone();
+        let permit = {
+            let entry = Entry::new(&self.gate, &policy, call.facts());
+            match entry.judge(Body::Unread) {
+                Decision::Verdict(verdict) if verdict.kind == VerdictKind::Blocked => {
+                    return Ok(answer::blocked(&entry.deny(&verdict).await));
+                }
+                Decision::Verdict(verdict) if passes(&verdict) => Some(entry.admit(&verdict).await?),
+                // Parked, or not to be known before the body is.
+                Decision::Verdict(_) | Decision::NeedsBody => None,
+            }
+        };
+        let Some(permit) = permit else {
+            return self.read_and_act(surface, &policy, call, watch).await;
+        };
+        upstream.metrics.overhead(watch.elapsed());
+        let Recognised { method, headers, body, destination, .. } = call;
+        let body = CallBody::passing(body, surface.body_timeout);
+        let outgoing = Outgoing { method, target: destination.target, headers, body };
+        Ok(upstream::forward(permit, &upstream, outgoing).await.unwrap_or_else(answer::own))
+    }
+
+    /// The whole body is read, strictly, before anything is decided.
+    async fn read_and_act(
+        &self,
+        surface: &Surface,
+        policy: &CompiledPolicy,
+        call: Recognised<'_>,
+        watch: Stopwatch,
+    ) -> Result<Response<AnswerBody>, Refusal> {
+        let (request, context) = call.read(surface).await?;
+        let upstream = context.upstream.clone();
+        let act = {
+            let entry = Entry::new(&self.gate, policy, request.facts());
+            let value = match request.body.as_deref() {
+                Some(bytes) if !bytes.is_empty() => Some(json::read(bytes, &json::Limits::default())?),
+                Some(_) | None => None,
+            };
+            if let Some(key) = value.as_ref().and_then(|args| entry.confusable_key(args)) {
+                return Err(Refusal::variant(&key));
+            }
+            let body = value.as_ref().map_or(Body::Absent, Body::Read);
+            let Decision::Verdict(verdict) = entry.judge(body) else {
+                return Err(Refusal::internal("policy asked again for a body that was read"));
+            };
+            match verdict.kind {
+                VerdictKind::Blocked => return Ok(answer::blocked(&entry.deny(&verdict).await)),
+                VerdictKind::Allowed | VerdictKind::Audit => Act::Send(entry.admit(&verdict).await?),
+                VerdictKind::WaitingForApproval => {
+                    let patience = context.patience(verdict.approval().hold, surface);
+                    let (rule, shown) = entry.order(&verdict, body).await?;
+                    Act::Park { rule, shown, patience }
+                }
+            }
+        };
+        upstream.metrics.overhead(watch.elapsed());
+        match act {
+            Act::Send(permit) => {
+                let HeldRequest { method, target, headers, body, .. } = request;
+                let outgoing = Outgoing { method, target, headers, body: CallBody::judged(body) };
+                Ok(upstream::forward(permit, &upstream, outgoing).await.unwrap_or_else(answer::own))
+            }
+            Act::Park { rule, shown, patience } => {
+                let Context { idempotency_key, trace, .. } = context;
+                let trace_id = Some(trace.trace_id());
+                let order = Order { request: request.clone(), rule, shown, idempotency_key, trace_id, patience };
+                self.park(order, request, upstream, patience).await
+            }
+        }
+    }
+
+    async fn park(
+        &self,
+        order: Order,
+        request: HeldRequest,
+        upstream: Arc<Upstream>,
+        patience: Patience,
+    ) -> Result<Response<AnswerBody>, Refusal> {
+        Ok(match self.gate.park(order).await? {
+            Held::Permitted(permit) => upstream::release(permit, upstream, request, self.tracker.clone())
+                .await
+                .unwrap_or_else(answer::own),
+            Held::Answered(approval, kept) => answer::replayed(&approval, kept),
+            Held::Refused(approval) => answer::refused(&approval, self.gate.now()),
+            Held::BlockedNow(approval, reason) => answer::blocked_now(&approval, &reason),
+            Held::Pending(approval) => answer::pending(&approval, patience),
+            Held::Spent(approval) => answer::spent(&approval),
+            Held::KeyReused(approval) => answer::key_reused(&approval),
+            Held::Full(overflow) => answer::full(overflow, &request.agent),
+            Held::Draining(approval) => answer::draining(approval.as_ref()),
+        })
+    }
+
+    /// Answers what is refused before policy: counted by reason, written to the trail.
+    async fn refuse(&self, id: RequestId, actor: Actor, refusal: Refusal) -> Response<AnswerBody> {
+        refusal.account(&self.gate, id, actor).await;
+        answer::own(refusal.into_problem())
+    }
+}
+
+/// Whether a verdict lets the call through now.
+fn passes(verdict: &Verdict<'_>) -> bool {
+    match verdict.kind {
+        VerdictKind::Allowed | VerdictKind::Audit => true,
+        VerdictKind::Blocked | VerdictKind::WaitingForApproval => false,
+    }
+}
+
+/// The checks that need nothing but the head.
+fn check(parts: &Parts, surface: &Surface) -> Result<CheckedHead, Refusal> {
+    let view =
+        HeadView { method: &parts.method, uri: &parts.uri, version: parts.version, headers: &parts.headers };
+    Ok(check_head(&view, &surface.head_limits)?)
+}
+
+/// What becomes of a judged call that is not refused.
+enum Act {
+    Send(Permit),
+    Park { rule: RuleTerms, shown: Shown, patience: Patience },
+}
+
+/// What is left of a request beside the call itself.
+struct Context {
+    upstream: Arc<Upstream>,
+    prefer: Prefer,
+    idempotency_key: Option<String>,
+    trace: TraceParent,
+}
+
+impl Context {
+    fn patience(&self, hold: std::time::Duration, surface: &Surface) -> Patience {
+        match (self.prefer.respond_async, self.prefer.wait) {
+            (true, _) => Patience::RespondAsync,
+            (false, wait) => Patience::Wait(wait.map_or(hold, |wait| wait.min(surface.wait_max))),
+        }
+    }
+}
+
+impl Recognised<'_> {
+    fn facts(&self) -> Call<'_> {
+        Call {
+            agent: &self.agent,
+            upstream: &self.destination.upstream.name,
+            tool: &self.tool,
+            method: &self.method,
+            target: &self.destination.target,
+            headers: &self.headers,
+        }
+    }
+
+    /// Reads the body whole. What cannot be judged as JSON is refused: a call whose verdict needs its body has one that policy and
+    /// reviewer can read, or none.
+    async fn read(self, surface: &Surface) -> Result<(HeldRequest, Context), Refusal> {
+        let body = match self.framing {
+            Framing::Absent => None,
+            Framing::Length(_) | Framing::Chunked | Framing::Stream => {
+                let bytes = read_whole(self.body, surface.body_bytes_max, surface.body_timeout).await?;
+                check_body(&self.method, &self.headers, &bytes)?;
+                Some(bytes)
+            }
+        };
+        let context = Context {
+            upstream: self.destination.upstream.clone(),
+            prefer: self.prefer,
+            idempotency_key: self.idempotency_key,
+            trace: self.trace,
+        };
+        let request = HeldRequest {
+            agent: self.agent,
+            upstream: context.upstream.name.clone(),
+            tool: self.tool,
+            method: self.method,
+            target: self.destination.target,
+            headers: self.headers,
+            body,
+        };
+        Ok((request, context))
+    }
+}
+
+/// Whether these bytes may be judged: none, or JSON as it is under a method that has a body.
+fn check_body(method: &Method, headers: &HeaderMap, bytes: &Bytes) -> Result<(), Refusal> {
+    if bytes.is_empty() {
+        return Ok(());
+    }
+    if matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS) {
+        return Err(Refusal::body_not_allowed(method));
+    }
+    check_json_content_type(headers)?;
+    check_no_content_encoding(headers)?;
+    Ok(())
+}
+
+/// The only `Idempotency-Key`, within its length.
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Refusal> {
+    let mut values = headers.get_all(IDEMPOTENCY_KEY).iter();
+    match (values.next(), values.next()) {
+        (None, _) => Ok(None),
+        (Some(value), None) if (1..=IDEMPOTENCY_KEY_BYTES_MAX).contains(&value.len()) => {
+            value.to_str().map(|key| Some(key.to_owned())).map_err(|_| Refusal::idempotency_key())
+        }
+        (Some(_), _) => Err(Refusal::idempotency_key()),
+    }
+}
+
+/// The caller's trace, or a new one.
+fn trace_of(headers: &HeaderMap) -> TraceParent {
+    let given = headers.get(TRACEPARENT).and_then(|value| value.to_str().ok()).and_then(TraceParent::parse);
+    given.unwrap_or_else(|| {
+        let mut id = [0; 16];
+        crate::gate::fill_random(&mut id);
+        TraceParent::root(id, random_span())
+    })
+}
+
+fn random_span() -> [u8; 8] {
+    let mut span = [0; 8];
+    crate::gate::fill_random(&mut span);
+    span
+}

@@ -4,6 +4,7 @@
 //! returns `Err` has none, except [`Error::Unsure`]. Nothing here decides: what a command does is
 //! [`transition`](crate::domain::approval::transition)'s to say, and a store applies it to the version it was computed from.
 
+pub mod seal;
 pub mod sqlite;
 
 use async_trait::async_trait;
@@ -67,6 +68,8 @@ pub enum Parked {
     Spent(Approval),
     /// The same idempotency key with another call.
     KeyReused(Approval),
+    /// An action that was asked for with this key before, in whatever state it is by now. Nothing was changed.
+    Standing(Approval),
     /// Too many are pending; nothing was stored.
     Full(QueueLimit),
 }

@@ -1,6 +1,11 @@
 //! What an identical call finds: its own pending approval, a grant, a fresh refusal, or nothing.
+//!
+//! A call that stands twice is never sent twice on one approval: whatever is chosen here, the permit is taken by
+//! `BeginRelease`, once.
 
-use super::Approval;
+use std::time::Duration;
+
+use super::{Approval, Execution, PermitFate, ReleaseMode, State, SubjectKind, rules};
 use crate::domain::time::Timestamp;
 
 /// What a new call should do, given the approvals of the same agent that share its fingerprint or its key.
@@ -18,9 +23,97 @@ pub enum Attachment<'a> {
     Spent(&'a Approval),
     /// The same key was used for another call.
     KeyReused(&'a Approval),
+    /// An action that was asked for with this key before, in whatever state it is by now.
+    Standing(&'a Approval),
 }
 
 /// Chooses, newest first. `same` are the approvals of the same agent with the same fingerprint or idempotency key.
-pub fn choose<'a>(_new: &Approval, _same: &'a [Approval], _now: Timestamp) -> Attachment<'a> {
-    Attachment::Ask
+///
+/// A key says more than a fingerprint: it is looked at first. Two calls with two different keys are two calls, even
+/// when they are identical; only a rejection is remembered across keys, or a new key would ask again at once.
+pub fn choose<'a>(new: &Approval, same: &'a [Approval], now: Timestamp) -> Attachment<'a> {
+    let mut newest: Vec<&Approval> = same.iter().filter(|old| old.subject.agent == new.subject.agent).collect();
+    newest.sort_by_key(|old| std::cmp::Reverse((old.created_at, old.id)));
+    let keyed = newest.iter().copied().filter(|old| shares_key(new, old)).find_map(|old| by_key(new, old, now));
+    if let Some(found) = keyed {
+        return found;
+    }
+    match &new.subject.kind {
+        SubjectKind::Action => Attachment::Ask,
+        SubjectKind::Call(call) => newest
+            .into_iter()
+            .filter(|old| old.call().is_some() && old.subject.fingerprint == new.subject.fingerprint)
+            .find_map(|old| by_fingerprint(new, old, call.release, now))
+            .unwrap_or(Attachment::Ask),
+    }
 }
+
+/// What an approval with the same key means; `None` when it does not stand any more and the key is free again.
+fn by_key<'a>(new: &Approval, old: &'a Approval, now: Timestamp) -> Option<Attachment<'a>> {
+    let identical = old.subject.fingerprint == new.subject.fingerprint;
+    match (&new.subject.kind, &old.subject.kind) {
+        // An action has no end after which it could be asked for again: the key names it for good.
+        (SubjectKind::Action, SubjectKind::Action) if identical => return Some(Attachment::Standing(old)),
+        (_, SubjectKind::Action) => return Some(Attachment::KeyReused(old)),
+        (SubjectKind::Action | SubjectKind::Call(_), SubjectKind::Call(_)) => {}
+    }
+    let found = match standing(old, now)? {
+        Standing::Pending => Attachment::Pending(old),
+        Standing::Grant => Attachment::Grant(old),
+        Standing::Rejected => Attachment::Remembered(old),
+        Standing::Spent => Attachment::Spent(old),
+    };
+    Some(if identical { found } else { Attachment::KeyReused(old) })
+}
+
+fn by_fingerprint<'a>(
+    new: &Approval,
+    old: &'a Approval,
+    release: ReleaseMode,
+    now: Timestamp,
+) -> Option<Attachment<'a>> {
+    let other_key = new.subject.idempotency_key.is_some() && old.subject.idempotency_key.is_some();
+    let free = old.caller.waiting == 0 && !other_key;
+    // Whoever asks the gateway to send the call itself must not wait on an approval that only a live request uses.
+    let would_run = release == ReleaseMode::Attached || old.call().is_some_and(|call| call.release == release);
+    match standing(old, now)? {
+        Standing::Pending => (free && would_run).then_some(Attachment::Pending(old)),
+        Standing::Grant => free.then_some(Attachment::Grant(old)),
+        Standing::Rejected => Some(Attachment::Remembered(old)),
+        Standing::Spent => None,
+    }
+}
+
+fn shares_key(new: &Approval, old: &Approval) -> bool {
+    new.subject.idempotency_key.is_some() && new.subject.idempotency_key == old.subject.idempotency_key
+}
+
+/// What a call's approval still means for an identical call.
+enum Standing {
+    Pending,
+    Grant,
+    Rejected,
+    Spent,
+}
+
+fn standing(old: &Approval, now: Timestamp) -> Option<Standing> {
+    let recent = |at: Timestamp, keep: Duration| now < at.plus(keep);
+    match (&old.state, &old.execution) {
+        (State::Pending, _) => (now < old.terms.expires_at).then_some(Standing::Pending),
+        (State::Rejected(decision), _) => recent(decision.at, old.terms.reject_memory).then_some(Standing::Rejected),
+        (State::Expired { .. } | State::Cancelled { .. }, _) => None,
+        (State::Approved(_), Execution::Held | Execution::Failed { permit: PermitFate::Returned, .. }) => {
+            rules::grant_lasts(old, now).then_some(Standing::Grant)
+        }
+        (State::Approved(_), Execution::Releasing { .. }) => Some(Standing::Spent),
+        (
+            State::Approved(_),
+            Execution::Succeeded { at, .. } | Execution::Unknown { at, .. } | Execution::Resolved { at, .. },
+        ) => recent(*at, old.terms.result_ttl).then_some(Standing::Spent),
+        // Never sent and never will be: whoever calls again asks again. (`None` is an action's, which has no call.)
+        (State::Approved(_), Execution::Failed { permit: PermitFate::Spent, .. } | Execution::None) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -4,14 +4,21 @@
 //! is what became of the held call. [`transition`] is the only function that moves either.
 
 pub mod attach;
+mod decision;
+mod event;
+mod execution;
+mod names;
 pub mod rules;
+#[cfg(test)]
+mod samples;
 mod transition;
 
-use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub use event::created;
+pub use names::{Risk, SlaState, Status};
 pub use transition::{Command, Refusal, Step, Transition, transition};
 
 use super::call::{Fingerprint, PayloadHash};
@@ -126,6 +133,9 @@ pub struct Terms {
     pub result_ttl: Duration,
     /// The policy revision that parked it.
     pub policy_revision: String,
+    /// SHA-256 over what the rule said then, in hexadecimal; `None` for the policy's default and for actions. Tells whether the
+    /// rule has changed since.
+    pub rule_digest: Option<String>,
 }
 
 /// A number of distinct approvals that are needed. No group means any reviewer.
@@ -135,21 +145,6 @@ pub struct Slot {
     pub group: Option<String>,
     /// How many of them; at least 1.
     pub count: u32,
-}
-
-/// How much harm a call could do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Risk {
-    /// Little.
-    Low,
-    /// Some; what a rule has that names none.
-    #[default]
-    Medium,
-    /// Much.
-    High,
-    /// Left out of bulk decisions.
-    Critical,
 }
 
 /// Where the decision stands. Everything but `Pending` is final.
@@ -295,74 +290,6 @@ pub struct Caller {
     pub waiting: u32,
     /// When the last of them left.
     pub left_at: Option<Timestamp>,
-}
-
-/// What the SLA badge shows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum SlaState {
-    /// In time, or no SLA.
-    Ok,
-    /// Less than a quarter of the time is left.
-    DueSoon,
-    /// Decided late, or still undecided past the time.
-    Breached,
-    /// Never decided.
-    Expired,
-}
-
-/// The states by name, as in the API, in queries and in metrics.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Status {
-    /// [`State::Pending`]
-    Pending,
-    /// [`State::Approved`]
-    Approved,
-    /// [`State::Rejected`]
-    Rejected,
-    /// [`State::Expired`]
-    Expired,
-    /// [`State::Cancelled`]
-    Cancelled,
-}
-
-impl Status {
-    /// Every status.
-    pub const ALL: [Status; 5] =
-        [Status::Pending, Status::Approved, Status::Rejected, Status::Expired, Status::Cancelled];
-
-    /// The name used in the API and in metrics.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Status::Pending => "pending",
-            Status::Approved => "approved",
-            Status::Rejected => "rejected",
-            Status::Expired => "expired",
-            Status::Cancelled => "cancelled",
-        }
-    }
-}
-
-impl fmt::Display for Status {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-impl Risk {
-    /// Every risk, least first.
-    pub const ALL: [Risk; 4] = [Risk::Low, Risk::Medium, Risk::High, Risk::Critical];
-
-    /// The name used in YAML, in the API and in metrics.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Risk::Low => "low",
-            Risk::Medium => "medium",
-            Risk::High => "high",
-            Risk::Critical => "critical",
-        }
-    }
 }
 
 impl Execution {

@@ -1,7 +1,8 @@
 //! The one function that moves an approval.
 
-use super::{Approval, Canceller, PermitFate, Settlement, Status};
-use crate::domain::audit::Event;
+use super::decision::Ballot;
+use super::{Approval, Caller, Canceller, PermitFate, Settlement, Status, decision, event, execution};
+use crate::domain::audit::{Event, EventKind};
 use crate::domain::call::{Fingerprint, PayloadHash};
 use crate::domain::identity::{AgentId, Channel, Reviewer};
 use crate::domain::time::Timestamp;
@@ -101,8 +102,9 @@ pub enum Command {
 pub struct Transition {
     /// The approval after the change, its version one higher.
     pub next: Approval,
-    /// What the audit trail says about it.
-    pub event: Event,
+    /// What the audit trail says about it. `None` only when the number of waiting callers changes and somebody waits
+    /// before and after: nobody's right or knowledge changes with that.
+    pub event: Option<Event>,
 }
 
 /// The outcome of a command that was not refused.
@@ -159,12 +161,68 @@ pub enum Refusal {
     /// There is no unknown outcome to settle.
     #[error("the outcome is not unknown")]
     NotUnknown,
+    /// An unknown outcome is settled with a note that says how it was found out.
+    #[error("a note is needed that says how the outcome was found out")]
+    NoteMissing,
 }
 
 /// Applies one command to an approval at `now`.
 ///
-/// Matched on state, execution and command together, with no arm for "anything else", so that a new state or command does not
-/// compile until every pair has been thought of.
-pub fn transition(_approval: &Approval, _command: &Command, _now: Timestamp) -> Result<Step, Refusal> {
-    Err(Refusal::NotUnknown)
+/// Every (command, state, execution) is matched by name: commands here, states and executions in the function for each
+/// command. There is no arm for "anything else", so that a new state or command does not compile until every pair has
+/// been thought of.
+///
+/// # Errors
+/// A [`Refusal`] changes nothing; the approval stands as it was.
+pub fn transition(approval: &Approval, command: &Command, now: Timestamp) -> Result<Step, Refusal> {
+    match command {
+        Command::Approve { reviewer, channel, reason, payload_sha256 } => {
+            let ballot = Ballot { reviewer, channel: *channel, reason: reason.as_deref(), payload: *payload_sha256 };
+            decision::approve(approval, &ballot, now)
+        }
+        Command::Reject { reviewer, channel, reason, payload_sha256 } => {
+            let ballot = Ballot { reviewer, channel: *channel, reason: reason.as_deref(), payload: *payload_sha256 };
+            decision::reject(approval, &ballot, now)
+        }
+        Command::Expire { deadline } => decision::expire(approval, *deadline, now),
+        Command::Cancel { by, reason } => decision::cancel(approval, by, reason.as_deref(), now),
+        Command::MarkStale { revision } => decision::mark_stale(approval, revision, now),
+        Command::CallerJoined => Ok(caller_joined(approval, now)),
+        Command::CallerLeft => Ok(caller_left(approval, now)),
+        Command::BeginRelease { agent, fingerprint, revision } => {
+            execution::begin(approval, agent, *fingerprint, revision, now)
+        }
+        Command::RefuseRelease { revision, reason } => execution::refuse(approval, revision, reason, now),
+        Command::Succeed { status } => execution::succeed(approval, *status, now),
+        Command::Fail { reason, permit } => execution::fail(approval, reason, *permit, now),
+        Command::LoseTrack { reason } => execution::lose_track(approval, reason, now),
+        Command::Resolve { reviewer, outcome, note } => execution::resolve(approval, reviewer, *outcome, note, now),
+    }
 }
+
+/// The change that `edit` makes, one version on.
+pub(super) fn change(approval: &Approval, event: Option<Event>, edit: impl FnOnce(&mut Approval)) -> Step {
+    let mut next = approval.clone();
+    next.version += 1;
+    edit(&mut next);
+    Step::Change(Box::new(Transition { next, event }))
+}
+
+// Waiting is not part of the machine: callers come and go in every state, also after the decision.
+
+fn caller_joined(approval: &Approval, now: Timestamp) -> Step {
+    let before = approval.caller.waiting;
+    let Some(waiting) = before.checked_add(1) else { return Step::Same };
+    let event = (before == 0).then(|| event::caller(approval, EventKind::CallerJoined, now));
+    change(approval, event, |next| next.caller = Caller { waiting, left_at: None })
+}
+
+fn caller_left(approval: &Approval, now: Timestamp) -> Step {
+    let Some(waiting) = approval.caller.waiting.checked_sub(1) else { return Step::Same };
+    let last = waiting == 0;
+    let event = last.then(|| event::caller(approval, EventKind::CallerLeft, now));
+    change(approval, event, |next| next.caller = Caller { waiting, left_at: last.then_some(now) })
+}
+
+#[cfg(test)]
+mod tests;

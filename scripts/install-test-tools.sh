@@ -1,0 +1,40 @@
+#!/usr/bin/env bash
+# Installs what the tests start besides the gateway itself; what is there already is left alone.
+#   chromium, chromedriver   the reviewer's page in a real browser
+#   promtool                 the form of /metrics
+#   python3, node            upstreams that read requests with other parsers than ours
+#   cc                       the embedded database and the cryptography
+set -euo pipefail
+
+packages=()
+need() {
+    local package=$1 command
+    shift
+    for command in "$@"; do
+        if command -v "$command" >/dev/null; then return 0; fi
+    done
+    packages+=("$package")
+}
+
+need chromium chromium
+need chromium-driver chromedriver
+need prometheus promtool
+need python3 python3
+need nodejs node
+need curl curl
+need build-essential cc
+need cmake cmake
+
+if [ "${#packages[@]}" -eq 0 ]; then exit 0; fi
+if ! command -v apt-get >/dev/null; then
+    echo "missing: ${packages[*]}. Install them with this system's package manager, then run this again." >&2
+    exit 1
+fi
+
+as_root=()
+if [ "$(id -u)" -ne 0 ]; then as_root=(sudo); fi
+echo "installing ${packages[*]}"
+"${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get update -qq
+# Recommended packages would bring a desktop along; the Prometheus server itself is not started.
+"${as_root[@]}" env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 \
+    apt-get install -y -qq --no-install-recommends "${packages[@]}"

@@ -1,0 +1,225 @@
+//! The configuration as the program uses it: every value checked, every secret resolved, every file read.
+//!
+//! [`Config`] is made by `load` alone. It holds no YAML and no paths that are still to be read, except the store's.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderName, HeaderValue};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+
+pub use super::model::limits::{LogFormat, LogLevel};
+pub use super::model::listeners::ClientAuth;
+pub use super::model::urls::{HostName, PublicUrl, UpstreamUrl};
+pub use super::model::values::{CallPattern, RoutePath, ToolName, UpstreamName};
+pub use super::model::{Mode, Role};
+use super::secrets::Secret;
+use crate::domain::identity::{AgentId, Reviewer};
+
+/// One loaded configuration.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The listener for agents.
+    pub proxy: ProxySettings,
+    /// The listener for reviewers.
+    pub admin: AdminSettings,
+    /// Where state is kept.
+    pub store: StoreSettings,
+    /// The policy files, in order.
+    pub policies: super::policies::Policies,
+    /// Whether verdicts are enforced.
+    pub mode: Mode,
+    /// Who may call, in the order written.
+    pub agents: Vec<AgentCredential>,
+    /// Whether callers without a credential are let in as the agent `anonymous`.
+    pub anonymous: bool,
+    /// Who may decide, in the order written.
+    pub reviewers: Vec<ReviewerCredential>,
+    /// SHA-256 of the token that `/metrics` asks for; `None`: it asks for none.
+    pub metrics_token_sha256: Option<Secret<[u8; 32]>>,
+    /// The tool backends.
+    pub upstreams: BTreeMap<UpstreamName, Upstream>,
+    /// Which path goes where.
+    pub routes: Routes,
+    /// Bounds on what callers can make the gateway hold.
+    pub limits: Limits,
+    /// How long a shutdown waits for releases in flight.
+    pub drain_timeout: Duration,
+    /// The form of the log.
+    pub log_format: LogFormat,
+    /// The least severe lines of the log.
+    pub log_level: LogLevel,
+}
+
+impl Config {
+    /// Whether a connection to `address` would reach one of the gateway's own listeners. Names are resolved after
+    /// loading, so whoever connects to an upstream asks again with the address it got.
+    #[must_use]
+    pub fn is_own_listener(&self, address: SocketAddr) -> bool {
+        let host = HostName::Ip(address.ip().to_canonical());
+        [self.proxy.listen, self.admin.listen].iter().any(|listener| host.reaches(address.port(), *listener))
+    }
+}
+
+/// `proxy`.
+#[derive(Debug, Clone)]
+pub struct ProxySettings {
+    /// The address to listen on.
+    pub listen: SocketAddr,
+    /// TLS; `None`: plain HTTP.
+    pub tls: Option<TlsSettings>,
+    /// How long a client may take to send a request's head.
+    pub header_timeout: Duration,
+    /// How long a client may take to send a request's body.
+    pub body_timeout: Duration,
+}
+
+/// `admin`.
+#[derive(Debug, Clone)]
+pub struct AdminSettings {
+    /// The address to listen on.
+    pub listen: SocketAddr,
+    /// TLS; `None`: plain HTTP.
+    pub tls: Option<TlsSettings>,
+    /// The URL under which reviewers reach the page.
+    pub public_url: Option<PublicUrl>,
+    /// The hosts that requests may name, without ports; never empty.
+    pub allowed_hosts: Vec<HostName>,
+    /// How long a sign-in lasts.
+    pub session_ttl: Duration,
+}
+
+/// Certificates of a listener: read, parsed, and known to fit together.
+#[derive(Debug, Clone)]
+pub struct TlsSettings {
+    /// The chain, leaf first.
+    pub chain: Vec<CertificateDer<'static>>,
+    /// The private key of the leaf.
+    pub key: Arc<Secret<PrivateKeyDer<'static>>>,
+    /// The authorities for client certificates; empty exactly when `client_auth` is `none`.
+    pub client_ca: Vec<CertificateDer<'static>>,
+    /// Whether clients show a certificate.
+    pub client_auth: ClientAuth,
+}
+
+/// `store`.
+#[derive(Debug, Clone)]
+pub struct StoreSettings {
+    /// The SQLite file.
+    pub path: PathBuf,
+    /// The key that encrypts held requests at rest.
+    pub secret_key: Option<Secret<[u8; 32]>>,
+}
+
+/// An agent and the digest of its token.
+#[derive(Debug, Clone)]
+pub struct AgentCredential {
+    /// The agent.
+    pub id: AgentId,
+    /// SHA-256 of its token; unique among all credentials.
+    pub token_sha256: Secret<[u8; 32]>,
+}
+
+/// A reviewer and the digest of its token.
+#[derive(Debug, Clone)]
+pub struct ReviewerCredential {
+    /// The person.
+    pub reviewer: Reviewer,
+    /// SHA-256 of the token; unique among all credentials.
+    pub token_sha256: Secret<[u8; 32]>,
+}
+
+/// One of `upstreams`.
+#[derive(Debug, Clone)]
+pub struct Upstream {
+    /// Its name.
+    pub name: UpstreamName,
+    /// Where it is.
+    pub url: UpstreamUrl,
+    /// Headers set on every request, in place of what the caller sent; values are marked sensitive.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// Names for calls, the configured ones first: they win over those of an OpenAPI document. No two have the
+    /// same method and path shape.
+    pub tools: Vec<ToolMapping>,
+    /// How long it may take until the head of its response.
+    pub timeout: Duration,
+    /// How long connecting may take.
+    pub connect_timeout: Duration,
+    /// The authorities to trust in place of the system's; `None`: the system's.
+    pub ca: Option<Vec<CertificateDer<'static>>>,
+}
+
+/// The name of one kind of call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ToolMapping {
+    /// Method and path below the upstream's URL.
+    pub call: CallPattern,
+    /// The tool's name.
+    pub tool: ToolName,
+}
+
+/// One of `routes`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Route {
+    /// The path.
+    pub path: RoutePath,
+    /// The upstream, which exists.
+    pub upstream: UpstreamName,
+}
+
+/// All routes; the longest path that fits wins.
+#[derive(Debug, Clone, Default)]
+pub struct Routes {
+    longest_first: Vec<Route>,
+}
+
+impl Routes {
+    /// From routes with distinct paths.
+    pub(super) fn new(mut routes: Vec<Route>) -> Self {
+        routes.sort_by_key(|route| std::cmp::Reverse(route.path.as_str().len()));
+        Self { longest_first: routes }
+    }
+
+    /// The route for a canonical request path, and the path that remains for the upstream: what follows the prefix
+    /// with its leading `/`, or nothing when the route names one exact path.
+    #[must_use]
+    pub fn find<'p>(&self, path: &'p str) -> Option<(&Route, &'p str)> {
+        self.longest_first.iter().find_map(|route| {
+            let own = route.path.as_str();
+            if route.path.is_prefix() {
+                path.starts_with(own).then(|| (route, &path[own.len() - 1..]))
+            } else {
+                (path == own).then_some((route, ""))
+            }
+        })
+    }
+
+    /// The routes, longest path first.
+    pub fn iter(&self) -> impl Iterator<Item = &Route> {
+        self.longest_first.iter()
+    }
+}
+
+/// `limits`; every one is above zero.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// The largest request body that is read.
+    pub body_bytes_max: usize,
+    /// The largest head of a request.
+    pub header_bytes_max: usize,
+    /// Pending approvals that one agent may have.
+    pub pending_per_agent_max: usize,
+    /// Pending approvals in total.
+    pub pending_total_max: usize,
+    /// Bytes of request bodies held in memory in total.
+    pub held_bytes_max: usize,
+    /// Open connections per listener.
+    pub connections_max: usize,
+    /// The largest upstream response that is kept for a detached call.
+    pub response_bytes_max: usize,
+    /// The longest wait that a caller may ask for.
+    pub wait_max: Duration,
+}

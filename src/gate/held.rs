@@ -1,0 +1,106 @@
+//! A held call as the gateway keeps it: all that is judged, shown, and sent later, and nothing of the agent's credential.
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use serde::{Deserialize, Serialize};
+
+use crate::domain::call::Fingerprint;
+use crate::domain::identity::AgentId;
+use crate::protocol::fingerprint::{CallParts, fingerprint};
+use crate::protocol::target::RequestTarget;
+
+use super::intake::Call;
+
+/// One call, whole and owned.
+#[derive(Debug, Clone)]
+pub struct HeldRequest {
+    /// Who calls.
+    pub agent: AgentId,
+    /// The upstream's configured name.
+    pub upstream: String,
+    /// The tool's name.
+    pub tool: String,
+    /// The method.
+    pub method: Method,
+    /// Path and query below the upstream, canonical.
+    pub target: RequestTarget,
+    /// End-to-end headers as they will be sent, without the agent's credential and without what the configuration adds.
+    pub headers: HeaderMap,
+    /// The raw body; `None` when there is none.
+    pub body: Option<Bytes>,
+}
+
+/// The head, as it is stored before the body.
+#[derive(Serialize, Deserialize)]
+struct StoredHead {
+    agent: AgentId,
+    upstream: String,
+    tool: String,
+    method: String,
+    target: String,
+    headers: Vec<(String, Vec<u8>)>,
+    has_body: bool,
+}
+
+impl HeldRequest {
+    /// What binds an approval to exactly this call.
+    pub fn fingerprint(&self) -> Fingerprint {
+        fingerprint(&CallParts {
+            agent: &self.agent.0,
+            upstream: &self.upstream,
+            tool: &self.tool,
+            method: self.method.as_str(),
+            target: self.target.as_str(),
+            body: self.body.as_deref(),
+        })
+    }
+
+    /// What policy is asked about.
+    pub fn facts(&self) -> Call<'_> {
+        Call {
+            agent: &self.agent,
+            upstream: &self.upstream,
+            tool: &self.tool,
+            method: &self.method,
+            target: &self.target,
+            headers: &self.headers,
+        }
+    }
+
+    /// As bytes, to be sealed.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let head = StoredHead {
+            agent: self.agent.clone(),
+            upstream: self.upstream.clone(),
+            tool: self.tool.clone(),
+            method: self.method.as_str().to_owned(),
+            target: self.target.as_str().to_owned(),
+            headers: self.headers.iter().map(|(n, v)| (n.as_str().to_owned(), v.as_bytes().to_vec())).collect(),
+            has_body: self.body.is_some(),
+        };
+        let mut bytes = serde_json::to_vec(&head).expect("a head has no failing serialiser");
+        bytes.push(b'\n');
+        bytes.extend_from_slice(self.body.as_deref().unwrap_or_default());
+        bytes
+    }
+
+    /// From what [`HeldRequest::to_bytes`] wrote; `None` when it is anything else.
+    pub fn from_bytes(bytes: Bytes) -> Option<Self> {
+        // JSON text written by serde_json has no raw line feed, so the first one ends the head.
+        let end = memchr::memchr(b'\n', &bytes)?;
+        let head: StoredHead = serde_json::from_slice(&bytes[..end]).ok()?;
+        let mut headers = HeaderMap::new();
+        for (name, value) in head.headers {
+            headers.append(HeaderName::try_from(name).ok()?, HeaderValue::try_from(value).ok()?);
+        }
+        Some(Self {
+            agent: head.agent,
+            upstream: head.upstream,
+            tool: head.tool,
+            method: Method::try_from(head.method.as_str()).ok()?,
+            target: RequestTarget::parse(&head.target).ok()?,
+            headers,
+            body: head.has_body.then(|| bytes.slice(end + 1..)),
+        })
+    }
+}

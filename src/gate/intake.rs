@@ -1,0 +1,369 @@
+//! From a call to its verdict: a permit, an order to park, or a denial.
+//!
+//! The body is read only when policy asks for it, and then by the strict reader alone. What was judged is what is forwarded, so
+//! nothing here changes a byte.
+
+use std::borrow::Cow;
+
+use http::{HeaderMap, Method};
+
+use crate::domain::approval::{Risk, Terms};
+use crate::domain::audit::{Actor, Event, EventKind};
+use crate::domain::call::to_hex;
+use crate::domain::identity::AgentId;
+use crate::domain::policy::model::Mode;
+use crate::domain::policy::redact::Redaction;
+use crate::domain::policy::view::{Found, Lookup};
+use crate::domain::policy::{Args, CallView, CompiledPolicy, Decision, Rule, Verdict, VerdictKind};
+use crate::domain::time::Timestamp;
+use crate::domain::value::Value;
+use crate::protocol::json::{self, confusable_with};
+use crate::protocol::target::{QueryPairs, RequestTarget};
+use crate::telemetry::metrics;
+use crate::telemetry::stopwatch::Stopwatch;
+
+use super::held::HeldRequest;
+use super::parking::RuleTerms;
+use super::release::Permit;
+use super::{Error, Gate};
+
+/// What a call that no rule names is asked under.
+pub const DEFAULT_RULE: &str = "default";
+
+/// A call as it stands before its body was read, or with it.
+#[derive(Clone, Copy)]
+pub struct Call<'a> {
+    /// Who calls.
+    pub agent: &'a AgentId,
+    /// The upstream's configured name.
+    pub upstream: &'a str,
+    /// The tool's name.
+    pub tool: &'a str,
+    /// The method.
+    pub method: &'a Method,
+    /// Path and query below the upstream.
+    pub target: &'a RequestTarget,
+    /// The headers as they would be forwarded.
+    pub headers: &'a HeaderMap,
+}
+
+/// What is known of the body.
+#[derive(Clone, Copy)]
+pub enum Body<'a> {
+    /// Not read.
+    Unread,
+    /// Read, and there is none.
+    Absent,
+    /// Read, strictly.
+    Read(&'a Value<'a>),
+}
+
+/// Query parameters as policy sees them.
+struct Query<'a>(&'a QueryPairs);
+
+impl Lookup for Query<'_> {
+    fn find(&self, name: &str) -> Found<'_> {
+        // A name that a lenient server folds into the wanted one is as good as a second value.
+        if self.0.variant_of(name).is_some() {
+            return Found::Many;
+        }
+        match self.0.single(name) {
+            Ok(None) => Found::Missing,
+            Ok(Some(value)) => Found::One(value),
+            Err(_) => Found::Many,
+        }
+    }
+}
+
+/// Headers as policy sees them.
+struct Headers<'a>(&'a HeaderMap);
+
+impl Lookup for Headers<'_> {
+    fn find(&self, name: &str) -> Found<'_> {
+        let mut values = self.0.get_all(name).iter();
+        match (values.next().map(|value| value.to_str()), values.next()) {
+            (None, _) => Found::Missing,
+            (Some(Ok(value)), None) => Found::One(value),
+            // Two values, or bytes that are no text: no condition may rely on either.
+            (Some(_), _) => Found::Many,
+        }
+    }
+}
+
+/// The path with its escapes resolved: what rules compare and what unmapped calls are named by.
+pub fn plain_path(target: &RequestTarget) -> Cow<'_, str> {
+    match target.path().contains('%') {
+        true => target.decoded_path().into(),
+        false => target.path().into(),
+    }
+}
+
+/// Shows a call to `look` the way policy sees it.
+pub fn viewed<T>(call: &Call<'_>, body: Body<'_>, now: Timestamp, look: impl FnOnce(&CallView<'_>) -> T) -> T {
+    let (query, headers) = (Query(call.target.query_pairs()), Headers(call.headers));
+    look(&CallView {
+        tool: call.tool,
+        agent: &call.agent.0,
+        upstream: call.upstream,
+        method: call.method.as_str(),
+        path: &plain_path(call.target),
+        query: &query,
+        headers: &headers,
+        args: match body {
+            Body::Unread => Args::Unread,
+            Body::Absent => Args::Absent,
+            Body::Read(value) => Args::Read(value),
+        },
+        now,
+    })
+}
+
+/// A call before the policy of its moment: judged, counted and, where it must be, written to the trail.
+pub struct Entry<'a> {
+    gate: &'a Gate,
+    policy: &'a CompiledPolicy,
+    call: Call<'a>,
+    now: Timestamp,
+}
+
+/// A call that policy refuses.
+#[derive(Debug, Clone)]
+pub struct Denial {
+    /// The rule; `None` when the policy's default blocks.
+    pub rule: Option<String>,
+    /// The rule's reason.
+    pub reason: Option<String>,
+    /// The policy that said so.
+    pub revision: String,
+}
+
+impl<'a> Entry<'a> {
+    /// The call at this moment.
+    pub fn new(gate: &'a Gate, policy: &'a CompiledPolicy, call: Call<'a>) -> Self {
+        Self { gate, policy, call, now: gate.now() }
+    }
+
+    /// Judges the call.
+    pub fn judge(&self, body: Body<'_>) -> Decision<'a> {
+        let watch = Stopwatch::start();
+        let decision = viewed(&self.call, body, self.now, |view| self.policy.decide(view));
+        self.gate.metrics().evaluated(watch.elapsed());
+        decision
+    }
+
+    /// A key in the arguments that could be taken for one that a rule reads: the call is refused then, whatever the verdict.
+    pub fn confusable_key(&self, args: &Value<'_>) -> Option<String> {
+        viewed(&self.call, Body::Read(args), self.now, |view| {
+            self.policy.confusable_key(view, args, &confusable_with)
+        })
+    }
+
+    /// Lets the call through. What an `audit` rule says, and what could not be evaluated, is on disk before the permit exists.
+    pub async fn admit(&self, verdict: &Verdict<'_>) -> Result<Permit, Error> {
+        self.count(verdict);
+        self.note(verdict).await?;
+        if verdict.kind == VerdictKind::Audit {
+            self.gate.record(self.event(EventKind::CallAudited, verdict)).await?;
+        }
+        Ok(Permit::by_verdict())
+    }
+
+    /// Refuses the call in the policy's name. It is refused even when that cannot be written down.
+    pub async fn deny(&self, verdict: &Verdict<'_>) -> Denial {
+        self.count(verdict);
+        self.gate.record_refusal(self.event(EventKind::CallBlocked, verdict)).await;
+        Denial {
+            rule: verdict.rule_label().map(str::to_owned),
+            reason: verdict.rule.and_then(Rule::reason).map(str::to_owned),
+            revision: self.policy.revision().to_owned(),
+        }
+    }
+
+    /// What a reviewer is shown and what is fixed, for a call to be parked.
+    pub async fn order(
+        &self,
+        verdict: &Verdict<'_>,
+        body: Body<'_>,
+    ) -> Result<(RuleTerms, Shown), Error> {
+        self.count(verdict);
+        self.note(verdict).await?;
+        let settings = verdict.approval();
+        let summary = viewed(&self.call, body, self.now, |view| {
+            settings.summary.as_ref().map(|summary| summary.render(view, &settings.redaction))
+        });
+        let summary = summary.unwrap_or_else(|| self.plain_summary());
+        let preview = self.preview(&settings.redaction, body);
+        Ok((terms(self.policy, verdict), Shown { summary, preview }))
+    }
+
+    /// `METHOD /path`, for rules that say nothing better. The path names no argument.
+    fn plain_summary(&self) -> String {
+        format!("{} {}", self.call.method, self.call.target.path())
+    }
+
+    /// The input for the reviewer, redacted: order and digits as written.
+    fn preview(&self, redaction: &Redaction, body: Body<'_>) -> String {
+        let mut parts = Vec::new();
+        if let Body::Read(value) = body {
+            parts.push(format!("\"args\":{}", redaction.apply(value)));
+        }
+        let query = self.call.target.query_pairs();
+        if !query.is_empty() {
+            let shown = |(name, value): (&str, &str)| {
+                let value = if redaction.hides_query(name) { REDACTED } else { value };
+                format!("[{},{}]", json_text(name), json_text(value))
+            };
+            parts.push(format!("\"query\":[{}]", query.iter().map(shown).collect::<Vec<_>>().join(",")));
+        }
+        format!("{{{}}}", parts.join(","))
+    }
+
+    fn count(&self, verdict: &Verdict<'_>) {
+        let metrics = self.gate.metrics();
+        metrics.upstream(self.call.upstream).request(metric(verdict.kind));
+        match (verdict.rule, verdict.default_used) {
+            (Some(rule), _) => metrics.rule(rule.label()).judged(),
+            (None, true) => metrics.rule(DEFAULT_RULE).judged(),
+            (None, false) => {}
+        }
+        for hit in &verdict.shadow {
+            let label = hit.rule.map_or(DEFAULT_RULE, Rule::label);
+            metrics.rule(label).judged();
+            tracing::info!(rule = label, verdict = hit.kind.as_str(), tool = self.call.tool, "a shadow rule matched");
+        }
+    }
+
+    /// Writes down conditions that could not be evaluated.
+    async fn note(&self, verdict: &Verdict<'_>) -> Result<(), Error> {
+        if verdict.notes.is_empty() {
+            return Ok(());
+        }
+        let mut event = self.event(EventKind::ConditionFailed, verdict);
+        let notes = verdict.notes.iter().map(|note| {
+            serde_json::json!({ "rule": note.rule.label(), "error": note.error.to_string() })
+        });
+        event.detail.insert("conditions".into(), notes.collect());
+        self.gate.record(event).await
+    }
+
+    fn event(&self, kind: EventKind, verdict: &Verdict<'_>) -> Event {
+        let mut detail = serde_json::Map::new();
+        let mut put = |key: &str, value: serde_json::Value| detail.insert(key.to_owned(), value);
+        put("verdict", verdict.kind.as_str().into());
+        put("rule", verdict.rule_label().into());
+        put("reason", verdict.rule.and_then(Rule::reason).into());
+        put("revision", self.policy.revision().into());
+        put("upstream", self.call.upstream.into());
+        put("tool", self.call.tool.into());
+        put("method", self.call.method.as_str().into());
+        put("path", self.call.target.path().into());
+        let conditions: Vec<_> = verdict.notes.iter().map(|note| note.rule.label()).collect();
+        if !conditions.is_empty() {
+            put("not_evaluated", conditions.into());
+        }
+        Event { at: self.now, kind, actor: Actor::Agent(self.call.agent.0.clone()), approval: None, detail }
+    }
+}
+
+/// What a reviewer is shown of a call.
+#[derive(Debug, Clone)]
+pub struct Shown {
+    /// One line.
+    pub summary: String,
+    /// The input, redacted.
+    pub preview: String,
+}
+
+/// The text that stands for what is redacted.
+const REDACTED: &str = "[redacted]";
+
+fn json_text(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+fn metric(kind: VerdictKind) -> metrics::Verdict {
+    match kind {
+        VerdictKind::Allowed => metrics::Verdict::Allowed,
+        VerdictKind::Blocked => metrics::Verdict::Blocked,
+        VerdictKind::Audit => metrics::Verdict::Audit,
+        VerdictKind::WaitingForApproval => metrics::Verdict::WaitingForApproval,
+    }
+}
+
+/// The rules and the default of a policy, as metrics know them.
+pub fn known_rules(policy: &CompiledPolicy) -> Vec<metrics::KnownRule> {
+    let mode = |mode| match mode {
+        Mode::Enforce => metrics::Mode::Enforce,
+        Mode::Shadow => metrics::Mode::Shadow,
+    };
+    let known = policy.rules().iter().map(|rule| metrics::KnownRule {
+        label: rule.label().to_owned(),
+        verdict: metric(rule.action().into()),
+        mode: mode(rule.mode()),
+        risk: rule.risk(),
+    });
+    let default = policy.default_action().map(|action| metrics::KnownRule {
+        label: DEFAULT_RULE.to_owned(),
+        verdict: metric(action.into()),
+        mode: metrics::Mode::Enforce,
+        risk: Risk::default(),
+    });
+    default.into_iter().chain(known).collect()
+}
+
+/// What is fixed for the approvals that `verdict` asks for.
+fn terms(policy: &CompiledPolicy, verdict: &Verdict<'_>) -> RuleTerms {
+    let settings = verdict.approval();
+    RuleTerms {
+        rule: verdict.rule_label().unwrap_or(DEFAULT_RULE).to_owned(),
+        reason: verdict.rule.and_then(Rule::reason).map(str::to_owned),
+        risk: verdict.rule.map_or_else(Risk::default, Rule::risk),
+        approvers: settings.approvers.clone(),
+        sla: settings.sla,
+        expires_in: settings.expires_in,
+        release: settings.release,
+        grant_ttl: settings.grant_ttl,
+        reject_memory: settings.reject_memory,
+        result_ttl: settings.result_ttl,
+        revision: policy.revision().to_owned(),
+        digest: verdict.rule.map(|rule| to_hex(rule.digest())),
+    }
+}
+
+/// What the policy of this moment says about a call that was parked earlier.
+pub enum Again {
+    /// It blocks it; rule and reason in words.
+    Blocks(String),
+    /// The rule that asks for the approval is not the one it was parked under, or says something else by now.
+    AsksOtherwise,
+    /// Nothing that a reviewer or the caller must know has changed.
+    Stands,
+}
+
+/// Judges a parked call again. What cannot be judged any more is blocked.
+pub fn judge_again(policy: &CompiledPolicy, request: &HeldRequest, parked: Option<&Terms>, now: Timestamp) -> Again {
+    let bytes = request.body.as_deref().unwrap_or_default();
+    let value = match bytes {
+        [] => None,
+        bytes => match json::read(bytes, &json::Limits::default()) {
+            Ok(value) => Some(value),
+            Err(error) => return Again::Blocks(format!("the stored body cannot be read any more: {error}")),
+        },
+    };
+    let body = value.as_ref().map_or(Body::Absent, Body::Read);
+    let verdict = viewed(&request.facts(), body, now, |view| policy.judge(view));
+    match verdict.kind {
+        VerdictKind::Blocked => {
+            let rule = verdict.rule_label().unwrap_or(DEFAULT_RULE);
+            let reason = verdict.rule.and_then(Rule::reason).map_or_else(String::new, |text| format!(": {text}"));
+            Again::Blocks(format!("rule `{rule}` of policy {}{reason}", policy.revision()))
+        }
+        VerdictKind::Allowed | VerdictKind::Audit | VerdictKind::WaitingForApproval => {
+            let digest = verdict.rule.map(|rule| to_hex(rule.digest()));
+            match parked.is_some_and(|terms| terms.rule_digest != digest) {
+                true => Again::AsksOtherwise,
+                false => Again::Stands,
+            }
+        }
+    }
+}

@@ -1,0 +1,314 @@
+//! Parking a call and holding its caller.
+//!
+//! The row in the store is the truth. The caller's future may be dropped at any await: [`Presence`] then tells the store that
+//! nobody waits any more, and a permit is only ever taken for a request that is still there.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use crate::domain::approval::{
+    Approval, Caller, Command, Execution, Refusal, ReleaseMode, Risk, Slot, State, Subject, SubjectKind, Terms,
+};
+use crate::domain::call::PayloadHash;
+use crate::domain::id::ApprovalId;
+use crate::store::{Park, Parked, QueueLimit, StoredRequest};
+use crate::telemetry::metrics::Source;
+
+use super::held::HeldRequest;
+use super::intake::Shown;
+use super::release::{KeptAnswer, NoPermit, Permit};
+use super::{Error, Gate, POLL_INTERVAL};
+
+/// A call that policy wants parked.
+#[derive(Debug)]
+pub struct Order {
+    /// The call.
+    pub request: HeldRequest,
+    /// What is fixed from now on, but for the times.
+    pub rule: RuleTerms,
+    /// What the reviewer is shown.
+    pub shown: Shown,
+    /// The caller's `Idempotency-Key`.
+    pub idempotency_key: Option<String>,
+    /// The trace it belongs to.
+    pub trace_id: Option<String>,
+    /// Whether and how long the caller waits.
+    pub patience: Patience,
+}
+
+/// What a rule says about the approvals it asks for.
+#[derive(Debug, Clone)]
+pub struct RuleTerms {
+    /// The rule's label.
+    pub rule: String,
+    /// Its reason.
+    pub reason: Option<String>,
+    /// Its risk.
+    pub risk: Risk,
+    /// Who must approve.
+    pub approvers: Vec<Slot>,
+    /// How soon a decision is due.
+    pub sla: Option<Duration>,
+    /// How soon it expires.
+    pub expires_in: Duration,
+    /// Who sends it.
+    pub release: ReleaseMode,
+    /// How long an approval waits for a caller that left.
+    pub grant_ttl: Duration,
+    /// How long a rejection is remembered.
+    pub reject_memory: Duration,
+    /// How long a detached call's result is kept.
+    pub result_ttl: Duration,
+    /// The policy that said so.
+    pub revision: String,
+    /// What the rule says, as a digest; `None` for the policy's default.
+    pub digest: Option<String>,
+}
+
+/// How long a caller waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Patience {
+    /// Its connection is held for at most this long.
+    Wait(Duration),
+    /// It wants an answer at once and follows the approval by itself: the gateway owns the call.
+    RespondAsync,
+}
+
+/// What parking came to.
+#[derive(Debug)]
+pub enum Held {
+    /// Approved: send it. `releasing` is on disk.
+    Permitted(Permit),
+    /// The gateway sent it; its answer.
+    Answered(Approval, KeptAnswer),
+    /// Rejected, expired or withdrawn.
+    Refused(Approval),
+    /// Approved, and blocked by the policy of the moment of release.
+    BlockedNow(Approval, String),
+    /// Still pending when patience was over, or at once for those who have none.
+    Pending(Approval),
+    /// Sent before under the same approval or key, or its sending failed for the gateway itself.
+    Spent(Approval),
+    /// The key belongs to another call.
+    KeyReused(Approval),
+    /// Too many wait.
+    Full(Overflow),
+    /// The gateway is shutting down.
+    Draining(Option<Approval>),
+}
+
+/// Which limit was reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Overflow {
+    /// A limit on pending approvals.
+    Queue(QueueLimit),
+    /// `limits.held_bytes_max`.
+    HeldBytes,
+}
+
+/// Tells the store when the caller is no longer there, however that came about.
+struct Presence {
+    gate: Gate,
+    id: ApprovalId,
+}
+
+impl Drop for Presence {
+    fn drop(&mut self) {
+        let (gate, id) = (self.gate.clone(), self.id);
+        self.gate.spawn("caller left", async move {
+            if let Err(error) = gate.apply(id, Command::CallerLeft).await {
+                // The next start sets it right: `recover` knows that nobody waits.
+                tracing::warn!(approval = %id, %error, "a caller's leaving could not be recorded");
+            }
+        });
+    }
+}
+
+/// Body bytes that a waiting caller keeps in memory.
+struct HeldBytes {
+    gate: Gate,
+    bytes: u64,
+}
+
+impl HeldBytes {
+    fn reserve(gate: &Gate, bytes: u64) -> Option<Self> {
+        let max = gate.limits().held_bytes_max;
+        let held = &gate.inner.held_bytes;
+        let fits = |now: u64| now.checked_add(bytes).filter(|sum| *sum <= max);
+        held.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).ok()?;
+        Some(Self { gate: gate.clone(), bytes })
+    }
+}
+
+impl Drop for HeldBytes {
+    fn drop(&mut self) {
+        self.gate.inner.held_bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+impl Gate {
+    /// Parks a call, or finds what stands for it, and holds the caller as long as it has patience.
+    pub async fn park(&self, order: Order) -> Result<Held, Error> {
+        if self.is_draining() {
+            return Ok(Held::Draining(None));
+        }
+        let body_bytes = order.request.body.as_ref().map_or(0, |body| body.len() as u64);
+        let Some(_held_bytes) = HeldBytes::reserve(self, body_bytes) else {
+            return Ok(Held::Full(Overflow::HeldBytes));
+        };
+        let patience = order.patience;
+        let (park, request) = self.prepare(order)?;
+        let own_id = park.approval.id;
+        // Before the row exists: a decision that comes at once still wakes.
+        let waiter = self.waiters().subscribe(own_id);
+        let gate = self.clone();
+        let work = async move {
+            let parked = gate.store().park(park, gate.now()).await?;
+            let presence = match &parked {
+                Parked::Created(approval) | Parked::Attached(approval) if approval.caller.waiting > 0 => {
+                    Some(Presence { gate: gate.clone(), id: approval.id })
+                }
+                _ => None,
+            };
+            Ok((parked, presence))
+        };
+        let (parked, _presence) = self.to_its_end(work).await?;
+        let (approval, waiter) = match parked {
+            Parked::Created(approval) => {
+                self.metrics().approval_created(&approval.terms.rule, Source::Proxy);
+                self.grown();
+                (approval, waiter)
+            }
+            Parked::Attached(approval) => {
+                self.grown();
+                let waiter = self.waiters().subscribe(approval.id);
+                // Read again: it may have been decided between the transaction and the subscription.
+                (self.approval(approval.id).await?.ok_or(Error::Vanished(approval.id))?, waiter)
+            }
+            Parked::Granted(approval) => return self.release_now(&approval, &request).await,
+            Parked::Remembered(approval) => return Ok(Held::Refused(approval)),
+            Parked::Spent(approval) | Parked::Standing(approval) => return self.replay(approval).await,
+            Parked::KeyReused(approval) => return Ok(Held::KeyReused(approval)),
+            Parked::Full(limit) => return Ok(Held::Full(Overflow::Queue(limit))),
+        };
+        match patience {
+            Patience::Wait(wait) => self.hold(approval, &request, waiter, wait).await,
+            Patience::RespondAsync => Ok(Held::Pending(approval)),
+        }
+    }
+
+    async fn hold(
+        &self,
+        mut approval: Approval,
+        request: &HeldRequest,
+        mut waiter: super::waiters::Waiter,
+        wait: Duration,
+    ) -> Result<Held, Error> {
+        let deadline = tokio::time::Instant::now() + wait;
+        let detached = approval.call().is_some_and(|call| call.release == ReleaseMode::Detached);
+        loop {
+            if Self::is_refusal(&approval.state) {
+                return Ok(Held::Refused(approval));
+            }
+            if matches!(approval.state, State::Approved(_)) {
+                match (&approval.execution, detached) {
+                    (_, false) => return self.release_now(&approval, request).await,
+                    // The gateway sends it; wait for the outcome.
+                    (Execution::Held | Execution::Releasing { .. }, true) => {}
+                    (_, true) => return self.replay(approval).await,
+                }
+            }
+            tokio::select! {
+                () = waiter.woken() => {}
+                () = tokio::time::sleep(POLL_INTERVAL) => {}
+                () = tokio::time::sleep_until(deadline) => return Ok(Held::Pending(approval)),
+                () = self.inner.drain.cancelled() => return Ok(Held::Draining(Some(approval))),
+            }
+            approval = self.approval(approval.id).await?.ok_or(Error::Vanished(approval.id))?;
+        }
+    }
+
+    async fn release_now(&self, approval: &Approval, request: &HeldRequest) -> Result<Held, Error> {
+        Ok(match self.take_permit(approval, request).await? {
+            Ok(permit) => Held::Permitted(permit),
+            Err(NoPermit::BlockedNow(approval, reason)) => Held::BlockedNow(approval, reason),
+            Err(NoPermit::Refused(approval, Refusal::AlreadyClosed(_))) => Held::Refused(approval),
+            Err(NoPermit::Refused(approval, _)) => Held::Spent(approval),
+        })
+    }
+
+    /// The kept answer of a call that was sent, where one is kept.
+    async fn replay(&self, approval: Approval) -> Result<Held, Error> {
+        if Self::is_refusal(&approval.state) {
+            return Ok(Held::Refused(approval));
+        }
+        Ok(match self.store().result(approval.id, self.now()).await? {
+            Some(result) => {
+                let answer = self.open_result(&result, approval.id)?;
+                Held::Answered(approval, answer)
+            }
+            None => Held::Spent(approval),
+        })
+    }
+
+    fn prepare(&self, order: Order) -> Result<(Park, HeldRequest), Error> {
+        let Order { request, rule, shown, idempotency_key, trace_id, patience } = order;
+        let now = self.now();
+        let id = self.new_approval_id();
+        let body = request.body.as_deref().unwrap_or_default();
+        let (release, waiting) = match patience {
+            Patience::Wait(_) => (rule.release, 1),
+            // Nobody's connection will carry it.
+            Patience::RespondAsync => (ReleaseMode::Detached, 0),
+        };
+        let approval = Approval {
+            id,
+            version: 0,
+            subject: Subject {
+                agent: request.agent.clone(),
+                name: request.tool.clone(),
+                summary: shown.summary,
+                preview: shown.preview,
+                payload_sha256: PayloadHash(crate::auth::sha256(body)),
+                payload_bytes: body.len() as u64,
+                fingerprint: request.fingerprint(),
+                idempotency_key,
+                trace_id,
+                kind: SubjectKind::Call(crate::domain::approval::HeldCall {
+                    upstream: request.upstream.clone(),
+                    method: request.method.as_str().to_owned(),
+                    target: request.target.as_str().to_owned(),
+                    release,
+                }),
+            },
+            terms: Terms {
+                rule: rule.rule,
+                reason: rule.reason,
+                risk: rule.risk,
+                approvers: rule.approvers,
+                sla_at: rule.sla.map(|sla| now.plus(sla)),
+                expires_at: now.plus(rule.expires_in),
+                grant_ttl: rule.grant_ttl,
+                reject_memory: rule.reject_memory,
+                result_ttl: rule.result_ttl,
+                policy_revision: rule.revision,
+                rule_digest: rule.digest,
+            },
+            created_at: now,
+            state: State::Pending,
+            execution: Execution::Held,
+            votes: Vec::new(),
+            caller: Caller { waiting, left_at: None },
+            stale_since: None,
+        };
+        let limits = self.limits();
+        let sealed = self.seal(id, &request.to_bytes())?;
+        let park = Park {
+            approval,
+            request: Some(StoredRequest { sealed }),
+            pending_per_agent_max: limits.pending_per_agent_max,
+            pending_total_max: limits.pending_total_max,
+        };
+        Ok((park, request))
+    }
+}

@@ -1,0 +1,327 @@
+//! Sending what was approved, once.
+//!
+//! A [`Permit`] is the right to send one call upstream once. Only this module and [`super::intake`] make one, sending takes it
+//! by value, and it cannot be cloned: that nothing passes undecided is checked by the compiler. For an approved call the
+//! permit exists only after `releasing` is on disk.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::domain::approval::{Approval, Command, Execution, PermitFate, Refusal, ReleaseMode, State};
+use crate::domain::call::Fingerprint;
+use crate::domain::id::ApprovalId;
+use crate::store::{Applied, StoredResult};
+use crate::telemetry::metrics::ReleaseOutcome;
+
+use super::held::HeldRequest;
+use super::intake::{self, Again};
+use super::{Error, Gate};
+
+/// How many detached releases run at once; the others wait their turn.
+pub const DETACHED_RELEASES_MAX: usize = 64;
+
+/// The right to send one call upstream once. Dropped unused, it goes back to its approval: provably nothing was sent.
+#[must_use = "a permit is there to be used by `spend`"]
+pub struct Permit {
+    ticket: Ticket,
+}
+
+enum Ticket {
+    Verdict,
+    Approval { id: ApprovalId, fingerprint: Fingerprint, upstream: String, gate: Gate },
+    Spent,
+}
+
+/// A release under way: whoever holds it owes the outcome. Dropped without one, the outcome is unknown.
+#[must_use = "a release ends with `finish`"]
+pub struct Release {
+    id: ApprovalId,
+    upstream: String,
+    gate: Option<Gate>,
+}
+
+/// A permit was shown for another call than the one it was given for. Nothing may be sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the permit is for another call")]
+pub struct WrongCall;
+
+impl Permit {
+    /// For a call that policy lets through.
+    pub(super) const fn by_verdict() -> Self {
+        Self { ticket: Ticket::Verdict }
+    }
+
+    /// The approval it comes from; `None` when policy let the call through.
+    pub const fn approval(&self) -> Option<ApprovalId> {
+        match &self.ticket {
+            Ticket::Approval { id, .. } => Some(*id),
+            Ticket::Verdict | Ticket::Spent => None,
+        }
+    }
+
+    /// Uses the permit up, at the last moment before sending. For an approved call the bytes about to be sent are compared once
+    /// more with those that were approved; the permit of another call goes back unused.
+    pub fn spend(mut self, about_to_send: impl FnOnce() -> Fingerprint) -> Result<Option<Release>, WrongCall> {
+        match &self.ticket {
+            Ticket::Verdict => Ok(None),
+            Ticket::Approval { fingerprint, gate, .. } if *fingerprint != about_to_send() => {
+                gate.metrics().integrity_violation(crate::telemetry::metrics::Violation::FingerprintMismatch);
+                Err(WrongCall)
+            }
+            Ticket::Approval { .. } | Ticket::Spent => match std::mem::replace(&mut self.ticket, Ticket::Spent) {
+                Ticket::Approval { id, upstream, gate, .. } => Ok(Some(Release { id, upstream, gate: Some(gate) })),
+                Ticket::Verdict | Ticket::Spent => Err(WrongCall),
+            },
+        }
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        if let Ticket::Approval { id, upstream, gate, .. } = std::mem::replace(&mut self.ticket, Ticket::Spent) {
+            let task = gate.clone();
+            gate.spawn("permit returned", async move {
+                let unsent = Sent::NotSent("the caller left before anything was sent".to_owned());
+                task.finish_release(id, &upstream, unsent, None).await;
+            });
+        }
+    }
+}
+
+impl std::fmt::Debug for Permit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Permit").field("approval", &self.approval()).finish()
+    }
+}
+
+impl Release {
+    /// The approval that is being released.
+    pub const fn approval(&self) -> ApprovalId {
+        self.id
+    }
+
+    /// Records what it came to; returns once that is on disk or could not be put there.
+    pub async fn finish(mut self, sent: Sent, result: Option<KeptAnswer>) {
+        if let Some(gate) = self.gate.take() {
+            gate.finish_release(self.id, &self.upstream, sent, result).await;
+        }
+    }
+}
+
+impl Drop for Release {
+    fn drop(&mut self) {
+        if let Some(gate) = self.gate.take() {
+            let (task, id, upstream) = (gate.clone(), self.id, std::mem::take(&mut self.upstream));
+            gate.spawn("release lost", async move {
+                let lost = Sent::Lost("the gateway lost track of the call while it was being sent".to_owned());
+                task.finish_release(id, &upstream, lost, None).await;
+            });
+        }
+    }
+}
+
+/// What sending came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Sent {
+    /// The upstream answered with this status.
+    Answered(u16),
+    /// Provably nothing was sent.
+    NotSent(String),
+    /// It was sent, or may have been.
+    Lost(String),
+}
+
+impl Sent {
+    const fn outcome(&self) -> ReleaseOutcome {
+        match self {
+            Sent::Answered(_) => ReleaseOutcome::Succeeded,
+            Sent::NotSent(_) => ReleaseOutcome::Failed,
+            Sent::Lost(_) => ReleaseOutcome::Unknown,
+        }
+    }
+}
+
+/// The answer of a detached call, as it is kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeptAnswer {
+    /// The upstream's status.
+    pub status: u16,
+    /// The upstream's end-to-end headers.
+    pub headers: Vec<(String, Vec<u8>)>,
+    /// The body; empty when it was larger than the limit.
+    #[serde(skip)]
+    pub body: Bytes,
+    /// Whether the body was larger than `limits.response_bytes_max` and is not kept.
+    pub too_large: bool,
+}
+
+/// Sends a call for the gateway itself, when no caller's connection carries it.
+#[async_trait]
+pub trait Sender: Send + Sync + 'static {
+    /// Spends the permit, sends, reads the whole answer and records the outcome.
+    async fn send(&self, permit: Permit, request: HeldRequest);
+}
+
+/// Why a permit was not given.
+#[derive(Debug, Clone)]
+pub enum NoPermit {
+    /// The policy of the moment blocks it; the approval as it now stands.
+    BlockedNow(Approval, String),
+    /// Somebody else has the permit, it is spent, or it is too late.
+    Refused(Approval, Refusal),
+}
+
+impl Gate {
+    /// Takes the permit of an approved call: judges it again by the policy of this moment, then makes `releasing` durable.
+    pub(super) async fn take_permit(
+        &self,
+        approval: &Approval,
+        request: &HeldRequest,
+    ) -> Result<Result<Permit, NoPermit>, Error> {
+        let id = approval.id;
+        let policy = self.policy();
+        if let Again::Blocks(reason) = intake::judge_again(&policy, request, None, self.now()) {
+            let command = Command::RefuseRelease { revision: policy.revision().to_owned(), reason: reason.clone() };
+            return match self.apply(id, command).await? {
+                Applied::Changed(approval) | Applied::Same(approval) => Ok(Err(NoPermit::BlockedNow(approval, reason))),
+                Applied::Refused(approval, refusal) => Ok(Err(NoPermit::Refused(approval, refusal))),
+                Applied::Missing => Err(Error::Vanished(id)),
+            };
+        }
+        let fingerprint = request.fingerprint();
+        let command = Command::BeginRelease {
+            agent: request.agent.clone(),
+            fingerprint,
+            revision: policy.revision().to_owned(),
+        };
+        let (gate, upstream) = (self.clone(), request.upstream.clone());
+        // Once `releasing` may be on disk there is a permit to use or to give back, whoever still listens.
+        let work = async move {
+            Ok(match gate.apply(id, command).await? {
+                Applied::Changed(approval) => {
+                    if let State::Approved(decision) = &approval.state {
+                        gate.metrics().release_delay(gate.now().since(decision.at));
+                    }
+                    Ok(Permit { ticket: Ticket::Approval { id, fingerprint, upstream, gate } })
+                }
+                Applied::Same(approval) => Err(NoPermit::Refused(approval, Refusal::PermitSpent)),
+                Applied::Refused(approval, refusal) => Err(NoPermit::Refused(approval, refusal)),
+                Applied::Missing => return Err(Error::Vanished(id)),
+            })
+        };
+        self.to_its_end(work).await
+    }
+
+    /// Records what a release came to. Retries for a while when the store cannot write: what cannot be recorded stays
+    /// `releasing`, which the next start turns into unknown.
+    async fn finish_release(&self, id: ApprovalId, upstream: &str, sent: Sent, result: Option<KeptAnswer>) {
+        let command = match &sent {
+            Sent::Answered(status) => Command::Succeed { status: *status },
+            Sent::NotSent(reason) => Command::Fail { reason: reason.clone(), permit: PermitFate::Returned },
+            Sent::Lost(reason) => Command::LoseTrack { reason: reason.clone() },
+        };
+        self.metrics().release(upstream, sent.outcome());
+        for pause in [50, 200, 1000, 3000] {
+            match self.finish(id, command.clone(), result.as_ref()).await {
+                Ok(_) => return,
+                Err(error) => tracing::error!(approval = %id, %error, "an outcome could not be recorded"),
+            }
+            tokio::time::sleep(Duration::from_millis(pause)).await;
+        }
+    }
+
+    async fn finish(&self, id: ApprovalId, command: Command, kept: Option<&KeptAnswer>) -> Result<Applied, Error> {
+        let now = self.now();
+        let result = match kept {
+            Some(kept) => {
+                let ttl = self.approval(id).await?.ok_or(Error::Vanished(id))?.terms.result_ttl;
+                Some(StoredResult { sealed: self.seal(id, &kept.to_bytes())?, expires_at: now.plus(ttl) })
+            }
+            None => None,
+        };
+        let applied = self.store().finish(id, command, result, now).await?;
+        self.changed(id);
+        Ok(applied)
+    }
+
+    /// Reads a kept answer.
+    pub fn open_result(&self, result: &StoredResult, id: ApprovalId) -> Result<KeptAnswer, Error> {
+        KeptAnswer::from_bytes(&self.unseal(id, &result.sealed)?).ok_or(Error::Unreadable(id))
+    }
+
+    /// Reads the stored request of a held call.
+    pub(super) async fn stored_request(&self, id: ApprovalId) -> Result<Option<HeldRequest>, Error> {
+        match self.store().request(id).await? {
+            Some(stored) => {
+                let bytes = self.unseal(id, &stored.sealed)?;
+                HeldRequest::from_bytes(bytes.into()).map(Some).ok_or(Error::Unreadable(id))
+            }
+            None => Ok(None),
+        }
+    }
+
+    /// Starts the release of a detached call in a task of its own, if that is what the approval now asks for.
+    pub(super) fn release_if_ready(&self, approval: &Approval) {
+        let detached = approval.call().is_some_and(|call| call.release == ReleaseMode::Detached);
+        let unsent = matches!(approval.execution, Execution::Held);
+        if detached && unsent && matches!(approval.state, State::Approved(_)) {
+            let (gate, id) = (self.clone(), approval.id);
+            self.spawn("detached release", async move {
+                if let Err(error) = gate.release_detached(id).await {
+                    tracing::error!(approval = %id, %error, "a detached call could not be released; it will be tried again");
+                }
+            });
+        }
+    }
+
+    async fn release_detached(&self, id: ApprovalId) -> Result<(), Error> {
+        let Ok(_turn) = self.detached_turns().acquire_owned().await else {
+            return Ok(());
+        };
+        let (Some(approval), Some(request)) = (self.approval(id).await?, self.stored_request(id).await?) else {
+            return Err(Error::Vanished(id));
+        };
+        match self.take_permit(&approval, &request).await? {
+            Ok(permit) => self.sender().send(permit, request).await,
+            // Another task was first, or policy forbids it by now: either way it is recorded.
+            Err(NoPermit::BlockedNow(..) | NoPermit::Refused(..)) => {}
+        }
+        Ok(())
+    }
+}
+
+impl KeptAnswer {
+    fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = serde_json::to_vec(self).expect("an answer's head has no failing serialiser");
+        bytes.push(b'\n');
+        bytes.extend_from_slice(&self.body);
+        bytes
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        // JSON text written by serde_json has no raw line feed, so the first one ends the head.
+        let end = memchr::memchr(b'\n', bytes)?;
+        let mut answer: Self = serde_json::from_slice(&bytes[..end]).ok()?;
+        answer.body = Bytes::copy_from_slice(&bytes[end + 1..]);
+        Some(answer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kept_answer_reads_back_with_any_body() {
+        let answer = KeptAnswer {
+            status: 201,
+            headers: vec![("x".into(), vec![0xff, b'\n'])],
+            body: Bytes::from_static(b"\n{}\n"),
+            too_large: false,
+        };
+        assert_eq!(KeptAnswer::from_bytes(&answer.to_bytes()), Some(answer));
+    }
+}

@@ -1,0 +1,276 @@
+//! Bodies on their way through: what callers receive, what upstreams are sent, and the bounded read in between.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
+use tokio_util::task::TaskTracker;
+
+use crate::gate::release::{Release, Sent};
+
+/// Any failure of a body that is not ours to tell apart.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// What a caller receives.
+#[derive(Debug)]
+pub enum AnswerBody {
+    /// Made by the gateway.
+    Own(Full<Bytes>),
+    /// The upstream's, as it comes.
+    Upstream(Incoming),
+    /// The upstream's, and its end settles the release.
+    Released(ReleasedBody),
+    /// The agents' part of the API.
+    Api(axum::body::Body),
+}
+
+impl Body for AnswerBody {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        match self.get_mut() {
+            AnswerBody::Own(body) => Pin::new(body).poll_frame(cx).map_err(Into::into),
+            AnswerBody::Upstream(body) => Pin::new(body).poll_frame(cx).map_err(Into::into),
+            AnswerBody::Released(body) => Pin::new(body).poll_frame(cx),
+            AnswerBody::Api(body) => Pin::new(body).poll_frame(cx).map_err(Into::into),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            AnswerBody::Own(body) => body.is_end_stream(),
+            AnswerBody::Upstream(body) => body.is_end_stream(),
+            AnswerBody::Released(body) => body.is_end_stream(),
+            AnswerBody::Api(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            AnswerBody::Own(body) => body.size_hint(),
+            AnswerBody::Upstream(body) => body.size_hint(),
+            AnswerBody::Released(body) => body.size_hint(),
+            AnswerBody::Api(body) => body.size_hint(),
+        }
+    }
+}
+
+impl From<Bytes> for AnswerBody {
+    fn from(bytes: Bytes) -> Self {
+        AnswerBody::Own(Full::new(bytes))
+    }
+}
+
+/// What an upstream is sent.
+pub enum CallBody {
+    /// Read and judged: exactly these bytes.
+    Judged(Full<Bytes>),
+    /// Not needed for the verdict: passes as it comes, each piece within `timeout`.
+    Passing {
+        /// The caller's body.
+        body: Incoming,
+        /// How long one piece may take.
+        timeout: Duration,
+        /// Runs while a piece is awaited.
+        timer: Pin<Box<tokio::time::Sleep>>,
+    },
+}
+
+impl CallBody {
+    /// Exactly these bytes; an absent body has none.
+    pub fn judged(body: Option<Bytes>) -> Self {
+        CallBody::Judged(Full::new(body.unwrap_or_default()))
+    }
+
+    /// The caller's body as it comes.
+    pub fn passing(body: Incoming, timeout: Duration) -> Self {
+        CallBody::Passing { body, timeout, timer: Box::pin(tokio::time::sleep(timeout)) }
+    }
+}
+
+/// The caller's body stalled.
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+#[error("the caller's body stalled")]
+struct Stalled;
+
+impl Body for CallBody {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        match self.get_mut() {
+            CallBody::Judged(body) => Pin::new(body).poll_frame(cx).map_err(Into::into),
+            CallBody::Passing { body, timeout, timer } => match Pin::new(body).poll_frame(cx) {
+                Poll::Ready(frame) => {
+                    timer.as_mut().reset(tokio::time::Instant::now() + *timeout);
+                    Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
+                }
+                Poll::Pending => {
+                    ready!(timer.as_mut().poll(cx));
+                    Poll::Ready(Some(Err(Stalled.into())))
+                }
+            },
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            CallBody::Judged(body) => body.is_end_stream(),
+            CallBody::Passing { body, .. } => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            CallBody::Judged(body) => body.size_hint(),
+            CallBody::Passing { body, .. } => body.size_hint(),
+        }
+    }
+}
+
+/// How much of an answer is read for its end alone, after its caller has left.
+const DRAIN_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// How long that may take.
+const DRAIN_TIME_MAX: Duration = Duration::from_secs(60);
+
+type Recording = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// The answer to a released call. Its end is passed on only after the outcome is on disk; when the caller leaves in the middle, the
+/// rest is read in a task of its own, because what the upstream did does not depend on who still listens.
+pub struct ReleasedBody {
+    inner: Option<Incoming>,
+    status: u16,
+    release: Option<Release>,
+    recording: Option<(Recording, Option<BoxError>)>,
+    tracker: TaskTracker,
+}
+
+impl ReleasedBody {
+    /// The body of an answer with this status, whose end settles `release`.
+    pub fn new(inner: Incoming, status: u16, release: Release, tracker: TaskTracker) -> Self {
+        Self { inner: Some(inner), status, release: Some(release), recording: None, tracker }
+    }
+
+    fn record(&mut self, sent: Sent, error: Option<BoxError>) {
+        if let Some(release) = self.release.take() {
+            self.recording = Some((Box::pin(release.finish(sent, None)), error));
+        }
+    }
+}
+
+impl std::fmt::Debug for ReleasedBody {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ReleasedBody").field("status", &self.status).finish_non_exhaustive()
+    }
+}
+
+impl Body for ReleasedBody {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let this = self.get_mut();
+        loop {
+            if let Some((recording, error)) = &mut this.recording {
+                ready!(recording.as_mut().poll(cx));
+                let error = error.take();
+                this.recording = None;
+                this.inner = None;
+                return Poll::Ready(error.map(Err));
+            }
+            let Some(inner) = &mut this.inner else {
+                return Poll::Ready(None);
+            };
+            match ready!(Pin::new(inner).poll_frame(cx)) {
+                Some(Ok(frame)) => return Poll::Ready(Some(Ok(frame))),
+                Some(Err(error)) => {
+                    let sent = Sent::Lost(format!("the upstream broke off in the middle of its answer: {error}"));
+                    this.record(sent, Some(error.into()));
+                }
+                None => this.record(Sent::Answered(this.status), None),
+            }
+            if this.recording.is_none() {
+                return Poll::Ready(None);
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_none()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
+    }
+}
+
+impl Drop for ReleasedBody {
+    fn drop(&mut self) {
+        if let Some((recording, _)) = self.recording.take() {
+            self.tracker.spawn(recording);
+        } else if let (Some(inner), Some(release)) = (self.inner.take(), self.release.take()) {
+            let status = self.status;
+            self.tracker.spawn(async move { release.finish(drained(inner, status).await, None).await });
+        }
+    }
+}
+
+/// Reads an answer that nobody waits for to its end, within bounds.
+async fn drained(body: Incoming, status: u16) -> Sent {
+    let mut body = Limited::new(body, DRAIN_BYTES_MAX);
+    let read = async {
+        while let Some(frame) = body.frame().await {
+            frame?;
+        }
+        Ok::<(), BoxError>(())
+    };
+    match tokio::time::timeout(DRAIN_TIME_MAX, read).await {
+        Ok(Ok(())) => Sent::Answered(status),
+        Ok(Err(error)) => Sent::Lost(format!("the caller left and the rest of the answer could not be read: {error}")),
+        Err(_) => Sent::Lost("the caller left and the upstream did not end its answer in time".to_owned()),
+    }
+}
+
+/// Why a body could not be read whole.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum ReadError {
+    /// Over the limit.
+    #[error("the body is larger than {max} bytes")]
+    TooLarge {
+        /// The limit.
+        max: u64,
+    },
+    /// It took too long.
+    #[error("the body did not arrive within {}", humantime(*after))]
+    TimedOut {
+        /// How long was waited.
+        after: Duration,
+    },
+    /// The caller broke off or framed it badly.
+    #[error("the body ended early or is badly framed")]
+    Incomplete,
+}
+
+fn humantime(span: Duration) -> String {
+    format!("{} s", span.as_secs_f64())
+}
+
+/// Reads a caller's body whole, within `max` bytes and `timeout`.
+pub async fn read_whole(body: Incoming, max: u64, timeout: Duration) -> Result<Bytes, ReadError> {
+    if body.size_hint().lower() > max {
+        return Err(ReadError::TooLarge { max });
+    }
+    let limited = Limited::new(body, usize::try_from(max).unwrap_or(usize::MAX));
+    match tokio::time::timeout(timeout, limited.collect()).await {
+        Ok(Ok(collected)) => Ok(collected.to_bytes()),
+        Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => Err(ReadError::TooLarge { max }),
+        Ok(Err(_)) => Err(ReadError::Incomplete),
+        Err(_) => Err(ReadError::TimedOut { after: timeout }),
+    }
+}

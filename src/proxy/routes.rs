@@ -1,0 +1,135 @@
+//! Where a request goes and what its call is named. Built once per configuration; finding is a walk over few entries.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::uri::{Authority, PathAndQuery, Scheme};
+use http::{HeaderMap, Uri};
+
+use crate::connect::UpstreamClient;
+use crate::gate::intake::plain_path;
+use super::body::CallBody;
+use crate::protocol::target::{Lookup, RequestTarget, TargetError, TemplateSet};
+use crate::telemetry::metrics::UpstreamMetrics;
+
+/// A place that calls are forwarded to.
+pub struct Upstream {
+    /// Its configured name.
+    pub name: String,
+    /// `http` or `https`.
+    pub scheme: Scheme,
+    /// Host and port.
+    pub authority: Authority,
+    /// The path of its URL as configured; empty or `/` when there is none.
+    pub base_path: String,
+    /// Connections to it.
+    pub client: UpstreamClient<CallBody>,
+    /// Headers that the configuration adds; the caller never sees them.
+    pub headers: HeaderMap,
+    /// Method and path to the place of the tool's name in `tools`.
+    pub templates: TemplateSet,
+    /// Names of mapped tools.
+    pub tools: Vec<String>,
+    /// How long it may take to answer with a head.
+    pub timeout: Duration,
+    /// Its counters.
+    pub metrics: UpstreamMetrics,
+}
+
+/// A path of the proxy and the upstream behind it.
+#[derive(Clone)]
+pub struct Route {
+    /// As configured: with a trailing slash it is a prefix, without one it is exact.
+    pub path: String,
+    /// What stands behind it.
+    pub upstream: Arc<Upstream>,
+}
+
+/// All routes, the longest path first.
+#[derive(Default)]
+pub struct Routes {
+    routes: Vec<Route>,
+    upstreams: Vec<Arc<Upstream>>,
+}
+
+/// A request that has found its upstream.
+pub struct Destination<'r> {
+    /// The upstream.
+    pub upstream: &'r Arc<Upstream>,
+    /// Path and query below the upstream's URL: what tools are named by and what policy sees.
+    pub target: RequestTarget,
+}
+
+/// The path is one that a careless server would take for a mapped tool, though it is another.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the path differs from the one of tool `{tool}` in letter case or a trailing slash only")]
+pub struct NearMiss {
+    /// The mapped tool.
+    pub tool: String,
+}
+
+impl Routes {
+    /// Sorts the routes so that the longest path wins.
+    pub fn new(mut routes: Vec<Route>, upstreams: Vec<Arc<Upstream>>) -> Self {
+        routes.sort_by_key(|route| std::cmp::Reverse(route.path.len()));
+        Self { routes, upstreams }
+    }
+
+    /// The upstream with this name.
+    pub fn upstream(&self, name: &str) -> Option<&Arc<Upstream>> {
+        self.upstreams.iter().find(|upstream| upstream.name == name)
+    }
+
+    /// The route for a target.
+    ///
+    /// # Errors
+    /// When what is left below the route is no target by itself.
+    pub fn find(&self, target: &RequestTarget) -> Option<Result<Destination<'_>, TargetError>> {
+        self.routes.iter().find_map(|route| {
+            let rest = match route.path.ends_with('/') {
+                true => target.path().strip_prefix(route.path.as_str()),
+                false => (target.path() == route.path).then_some(""),
+            }?;
+            let below = match target.query() {
+                Some(query) => RequestTarget::parse(&format!("/{rest}?{query}")),
+                None if route.path == "/" => Ok(target.clone()),
+                None => RequestTarget::parse(&format!("/{rest}")),
+            };
+            Some(below.map(|target| Destination { upstream: &route.upstream, target }))
+        })
+    }
+}
+
+impl Destination<'_> {
+    /// The tool's name: the mapped one, or `<upstream>:<METHOD> <path>`.
+    ///
+    /// # Errors
+    /// When the path is a near miss of a mapped one: a server that folds case or slashes would run that tool.
+    pub fn tool(&self, method: &str) -> Result<String, NearMiss> {
+        match self.upstream.templates.find(method, &self.target) {
+            Lookup::Exact(place) => Ok(self.upstream.tools[place].clone()),
+            Lookup::Near(place) => Err(NearMiss { tool: self.upstream.tools[place].clone() }),
+            // Decoded, so that two spellings of one path have one name.
+            Lookup::None => Ok(format!("{}:{} {}", self.upstream.name, method, plain_path(&self.target))),
+        }
+    }
+}
+
+impl Upstream {
+    /// Where a call with this target goes: below the path of the upstream's URL, or exactly there when nothing is left below the
+    /// route.
+    pub fn uri(&self, target: &RequestTarget) -> Uri {
+        let text = match (self.base_path.as_str(), target.as_str()) {
+            ("" | "/", below) => below.to_owned(),
+            (base, "/") => base.to_owned(),
+            (base, below) if below.starts_with("/?") => format!("{base}{}", &below[1..]),
+            (base, below) => format!("{}{below}", base.trim_end_matches('/')),
+        };
+        let path = PathAndQuery::from_maybe_shared(bytes::Bytes::from(text));
+        let mut parts = http::uri::Parts::default();
+        parts.scheme = Some(self.scheme.clone());
+        parts.authority = Some(self.authority.clone());
+        parts.path_and_query = Some(path.expect("a checked target behind a checked base path is a path"));
+        Uri::from_parts(parts).expect("scheme, authority and path make a URI")
+    }
+}

@@ -1,0 +1,27 @@
+//! What one configuration makes of the proxy: a snapshot that a request takes once and keeps to its end.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::auth::Authenticator;
+use crate::protocol::head::HeadLimits;
+
+use super::routes::Routes;
+
+/// The proxy's part of a configuration.
+pub struct Surface {
+    /// Where requests go.
+    pub routes: Routes,
+    /// Who callers are.
+    pub authenticator: Arc<Authenticator>,
+    /// What a request head may cost.
+    pub head_limits: HeadLimits,
+    /// The largest body that is read.
+    pub body_bytes_max: u64,
+    /// How long a body may take to arrive.
+    pub body_timeout: Duration,
+    /// The largest kept answer.
+    pub response_bytes_max: u64,
+    /// The longest hold that a caller may ask for.
+    pub wait_max: Duration,
+}

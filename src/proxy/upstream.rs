@@ -1,0 +1,227 @@
+//! Sending a call. The only code in the crate that reaches an upstream, and every way in takes a [`Permit`] by value.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, HOST, HeaderName, HeaderValue};
+use http::{HeaderMap, Method, Request, Response, Version};
+use http_body_util::{BodyExt, Limited};
+use hyper::body::Incoming;
+use tokio_util::task::TaskTracker;
+
+use crate::connect::{Freshness, SendError};
+use crate::domain::id::ApprovalId;
+use crate::gate::held::HeldRequest;
+use crate::gate::release::{KeptAnswer, Permit, Release, Sender, Sent};
+use crate::problem::{APPROVAL_HEADER, Code, Problem};
+use crate::protocol::head::strip_for_caller;
+use crate::protocol::target::RequestTarget;
+use crate::telemetry::metrics::UpstreamOutcome;
+use crate::telemetry::stopwatch::Stopwatch;
+
+use super::answer;
+use super::body::{AnswerBody, CallBody, ReleasedBody};
+use super::routes::Upstream;
+use super::surface::Surface;
+
+/// A call on its way out.
+pub struct Outgoing {
+    /// The method.
+    pub method: Method,
+    /// Path and query below the upstream.
+    pub target: RequestTarget,
+    /// End-to-end headers.
+    pub headers: HeaderMap,
+    /// The body.
+    pub body: CallBody,
+}
+
+impl Outgoing {
+    /// The request as it leaves: the upstream's own Host and the configured headers over whatever the caller sent.
+    fn into_request(self, upstream: &Upstream, approval: Option<ApprovalId>) -> Request<CallBody> {
+        let mut request = Request::new(self.body);
+        *request.method_mut() = self.method;
+        *request.version_mut() = Version::HTTP_11;
+        *request.uri_mut() = upstream.uri(&self.target);
+        let headers = request.headers_mut();
+        *headers = self.headers;
+        // Framed anew from what is really sent.
+        if matches!(request.body(), CallBody::Judged(_)) {
+            request.headers_mut().remove(CONTENT_LENGTH);
+        }
+        let headers = request.headers_mut();
+        let host = HeaderValue::from_str(upstream.authority.as_str()).expect("an authority is a header value");
+        headers.insert(HOST, host);
+        for (name, value) in &upstream.headers {
+            headers.insert(name, value.clone());
+        }
+        if let Some(id) = approval {
+            let id = HeaderValue::from_str(&id.to_string()).expect("an id is ASCII");
+            headers.insert(APPROVAL_HEADER, id);
+        }
+        request
+    }
+}
+
+/// Forwards a call that policy let through, over a pooled connection.
+///
+/// # Errors
+/// The problem to answer with; it says whether anything was sent.
+pub async fn forward(permit: Permit, upstream: &Upstream, call: Outgoing) -> Result<Response<AnswerBody>, Problem> {
+    let Ok(None) = permit.spend(|| unreachable_fingerprint()) else {
+        return Err(Problem::new(Code::Internal, "a held call was sent the wrong way; nothing was sent"));
+    };
+    let watch = Stopwatch::start();
+    let request = call.into_request(upstream, None);
+    let sent = upstream.client.send(request, Freshness::Pooled, upstream.timeout).await;
+    upstream.metrics.upstream_request(outcome_of(&sent), watch.elapsed());
+    match sent {
+        Ok(response) => {
+            let mut response = response.map(AnswerBody::Upstream);
+            answer::from_upstream(response.headers_mut(), None);
+            Ok(response)
+        }
+        Err(error) => Err(problem_of(&error)),
+    }
+}
+
+fn outcome_of<T>(sent: &Result<T, SendError>) -> UpstreamOutcome {
+    match sent {
+        Ok(_) => UpstreamOutcome::Answered,
+        Err(SendError::NotSent(_)) => UpstreamOutcome::NotSent,
+        Err(SendError::Lost(_)) => UpstreamOutcome::Lost,
+        Err(SendError::TimedOut) => UpstreamOutcome::TimedOut,
+    }
+}
+
+/// A permit by verdict compares nothing.
+fn unreachable_fingerprint() -> crate::domain::call::Fingerprint {
+    crate::domain::call::Fingerprint([0; 32])
+}
+
+/// Releases a held call for the caller that waits. Runs to its end in a task of its own: a caller that leaves now changes nothing
+/// about what is sent.
+pub async fn release(
+    permit: Permit,
+    upstream: Arc<Upstream>,
+    request: HeldRequest,
+    tracker: TaskTracker,
+) -> Result<Response<AnswerBody>, Problem> {
+    let (sender, receiver) = tokio::sync::oneshot::channel();
+    let task = tracker.clone();
+    tracker.spawn(async move {
+        drop(sender.send(release_to_its_end(permit, &upstream, request, task).await));
+    });
+    let lost = || Err(answer::lost(Code::OutcomeUnknown, "the gateway lost track of it"));
+    receiver.await.unwrap_or_else(|_| lost())
+}
+
+async fn release_to_its_end(
+    permit: Permit,
+    upstream: &Upstream,
+    request: HeldRequest,
+    tracker: TaskTracker,
+) -> Result<Response<AnswerBody>, Problem> {
+    let Ok(Some(release)) = permit.spend(|| request.fingerprint()) else {
+        return Err(Problem::new(Code::Internal, "the permit was for another call; nothing was sent"));
+    };
+    let id = release.approval();
+    match dispatch(upstream, request, id).await {
+        Ok(response) => {
+            let status = response.status().as_u16();
+            let mut response =
+                response.map(|body| AnswerBody::Released(ReleasedBody::new(body, status, release, tracker)));
+            answer::from_upstream(response.headers_mut(), None);
+            name(response.headers_mut(), id);
+            Ok(response)
+        }
+        Err(error) => {
+            let problem = problem_of(&error).with("approval", id.to_string());
+            release.finish(sent_of(&error), None).await;
+            Err(problem.header(APPROVAL_HEADER, HeaderValue::from_str(&id.to_string()).expect("an id is ASCII")))
+        }
+    }
+}
+
+fn name(headers: &mut HeaderMap, id: ApprovalId) {
+    headers.insert(APPROVAL_HEADER, HeaderValue::from_str(&id.to_string()).expect("an id is ASCII"));
+}
+
+/// Over a connection of its own: a pooled one that the upstream has just closed would make an outcome unknown for nothing.
+async fn dispatch(upstream: &Upstream, request: HeldRequest, id: ApprovalId) -> Result<Response<Incoming>, SendError> {
+    let watch = Stopwatch::start();
+    let call = Outgoing {
+        method: request.method,
+        target: request.target,
+        headers: request.headers,
+        body: CallBody::judged(request.body),
+    };
+    let sent = upstream.client.send(call.into_request(upstream, Some(id)), Freshness::Fresh, upstream.timeout).await;
+    upstream.metrics.upstream_request(outcome_of(&sent), watch.elapsed());
+    sent
+}
+
+fn problem_of(error: &SendError) -> Problem {
+    match error {
+        SendError::NotSent(reason) => answer::not_sent(&reason.to_string()),
+        SendError::Lost(reason) => answer::lost(Code::OutcomeUnknown, &reason.to_string()),
+        SendError::TimedOut => answer::lost(Code::UpstreamTimeout, "the upstream did not answer in time"),
+    }
+}
+
+fn sent_of(error: &SendError) -> Sent {
+    match error {
+        SendError::NotSent(reason) => Sent::NotSent(reason.to_string()),
+        SendError::Lost(reason) => Sent::Lost(reason.to_string()),
+        SendError::TimedOut => Sent::Lost("the upstream did not answer in time".to_owned()),
+    }
+}
+
+/// Sends detached calls by the configuration of the moment.
+pub struct DetachedSender {
+    /// The configuration of the moment.
+    pub surface: Arc<ArcSwap<Surface>>,
+}
+
+#[async_trait]
+impl Sender for DetachedSender {
+    async fn send(&self, permit: Permit, request: HeldRequest) {
+        let surface = self.surface.load_full();
+        let Ok(Some(release)) = permit.spend(|| request.fingerprint()) else {
+            tracing::error!("a permit did not cover the stored request; nothing was sent");
+            return;
+        };
+        let Some(upstream) = surface.routes.upstream(&request.upstream) else {
+            let gone = format!("upstream `{}` is no longer configured", request.upstream);
+            return release.finish(Sent::NotSent(gone), None).await;
+        };
+        match dispatch(upstream, request, release.approval()).await {
+            Ok(response) => keep(release, response, surface.response_bytes_max).await,
+            Err(error) => release.finish(sent_of(&error), None).await,
+        }
+    }
+}
+
+async fn keep(release: Release, response: Response<Incoming>, max: u64) {
+    let (mut head, body) = response.into_parts();
+    strip_for_caller(&mut head.headers);
+    let status = head.status.as_u16();
+    let end_to_end = |(name, value): (&HeaderName, &HeaderValue)| (name.as_str().to_owned(), value.as_bytes().to_vec());
+    let mut kept = KeptAnswer {
+        status,
+        headers: head.headers.iter().map(end_to_end).collect(),
+        body: Bytes::new(),
+        too_large: false,
+    };
+    match Limited::new(body, usize::try_from(max).unwrap_or(usize::MAX)).collect().await {
+        Ok(collected) => kept.body = collected.to_bytes(),
+        Err(error) if error.is::<http_body_util::LengthLimitError>() => kept.too_large = true,
+        Err(error) => {
+            let lost = format!("the upstream broke off in the middle of its answer: {error}");
+            return release.finish(Sent::Lost(lost), None).await;
+        }
+    }
+    release.finish(Sent::Answered(status), Some(kept)).await;
+}

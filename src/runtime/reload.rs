@@ -1,0 +1,123 @@
+//! Loading configuration and policy again: on SIGHUP, and when one of the files read changes.
+//!
+//! What can change while the gateway runs: policy, agents, reviewers, upstreams, routes, limits, certificates. What cannot (the
+//! listeners' addresses, the store) is named in the log as needing a restart, and the rest is taken over. An invalid file keeps
+//! everything as it was.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use notify::{RecursiveMode, Watcher};
+use tokio::sync::mpsc;
+
+use super::{Live, build};
+use crate::config::load::{Loaded, Reviewers, load};
+use crate::config::secrets::ProcessEnv;
+use crate::config::settings::Config;
+use crate::domain::audit::{Actor, Event, EventKind};
+use crate::gate::intake::known_rules;
+
+/// How long files must have been quiet before they are read: editors and config maps write in several steps.
+const QUIET: Duration = Duration::from_millis(300);
+
+/// Watches and reloads until the process drains.
+pub(super) async fn run(live: Arc<Live>, files_read: Vec<PathBuf>) {
+    let (changes, mut changed) = mpsc::channel::<()>(1);
+    let watcher = watch(&files_read, changes);
+    if let Err(error) = &watcher {
+        tracing::warn!(%error, "files are not watched; reload with SIGHUP");
+    }
+    let mut watcher = watcher.ok();
+    let mut hangup = match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup()) {
+        Ok(signal) => signal,
+        Err(error) => return tracing::error!(%error, "SIGHUP cannot be received"),
+    };
+    loop {
+        tokio::select! {
+            _ = hangup.recv() => {}
+            Some(()) = changed.recv() => {
+                // Wait until the burst is over, then look once.
+                while tokio::time::timeout(QUIET, changed.recv()).await.is_ok_and(|more| more.is_some()) {}
+            }
+            () = live.drain.cancelled() => return,
+        }
+        let files = reload(&live).await;
+        if let Some(watcher) = &mut watcher {
+            for folder in folders(&files) {
+                // Watching a folder twice is harmless.
+                drop(watcher.watch(&folder, RecursiveMode::NonRecursive));
+            }
+        }
+    }
+}
+
+fn folders(files: &[PathBuf]) -> BTreeSet<PathBuf> {
+    let folder = |file: &PathBuf| if file.is_dir() { Some(file.clone()) } else { file.parent().map(Path::to_path_buf) };
+    let named = |path: PathBuf| if path.as_os_str().is_empty() { PathBuf::from(".") } else { path };
+    files.iter().filter_map(folder).map(named).collect()
+}
+
+/// Folders are watched, not files: editors rename over a file, config maps swap a link.
+fn watch(files: &[PathBuf], changes: mpsc::Sender<()>) -> notify::Result<notify::RecommendedWatcher> {
+    let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+        if event.is_ok_and(|event| !event.kind.is_access()) {
+            // A full channel already says that something changed.
+            drop(changes.try_send(()));
+        }
+    })?;
+    for folder in folders(files) {
+        watcher.watch(&folder, RecursiveMode::NonRecursive)?;
+    }
+    Ok(watcher)
+}
+
+/// Loads once more; answers with the files that were looked at.
+async fn reload(live: &Live) -> Vec<PathBuf> {
+    let path = live.path.clone();
+    let reviewers = live.reviewers;
+    let read = tokio::task::spawn_blocking(move || load(&path, &ProcessEnv, reviewers)).await;
+    let Ok(Loaded { config, diagnostics, files_read }) = read else {
+        live.failed("loading the configuration failed".to_owned());
+        return Vec::new();
+    };
+    let Some(config) = config else {
+        let problems: Vec<String> = diagnostics.iter().map(ToString::to_string).collect();
+        live.failed(problems.join("\n"));
+        return files_read;
+    };
+    match take_over(live, &config).await {
+        Ok(()) => live.reloaded(),
+        Err(error) => live.failed(error.to_string()),
+    }
+    files_read
+}
+
+async fn take_over(live: &Live, config: &Config) -> Result<(), super::Error> {
+    let authenticator = Arc::new(build::authenticator(config));
+    let surface = build::surface(config, authenticator.clone(), &live.metrics)?;
+    live.tls_reload(config)?;
+    let policy = build::policy(config);
+    let changed = policy.revision() != live.gate.policy_revision();
+    for setting in live.needs_restart(config) {
+        tracing::warn!(setting, "this setting takes effect at the next start");
+    }
+    if changed {
+        live.metrics.known_rules(&known_rules(&policy));
+        live.metrics.policy_revision(policy.revision());
+    }
+    let revision = policy.revision().to_owned();
+    let limits = build::limits(config);
+    live.metrics.pending_limit(limits.pending_total_max);
+    live.surface.store(Arc::new(surface));
+    live.authenticator.store(authenticator);
+    live.gate.reload(policy, limits).await?;
+    let mut detail = serde_json::Map::new();
+    detail.insert("revision".into(), revision.clone().into());
+    let at = live.gate.now();
+    let event = Event { at, kind: EventKind::Reloaded, actor: Actor::Gateway, approval: None, detail };
+    live.gate.record(event).await?;
+    tracing::info!(revision, "configuration and policy reloaded");
+    Ok(())
+}
