@@ -23,12 +23,12 @@ use crate::domain::identity::Reviewer;
 use crate::domain::time::Clock;
 use crate::gate::intake::known_rules;
 use crate::gate::{self, Gate, Parts};
-use crate::listener::{Bound, ListenError, TlsError, TlsState};
+use crate::listener::{self, BindError, Listener, PeerInfo, TlsError, TlsState};
 use crate::proxy::Proxy;
 use crate::proxy::surface::Surface;
 use crate::proxy::upstream::DetachedSender;
 use crate::store::seal::{Sealer, load_or_create_key};
-use crate::store::sqlite::SqliteStore;
+use crate::store::sqlite::{Options, SqliteStore};
 use crate::store::{self, Store};
 use crate::telemetry::clock::SystemClock;
 use crate::telemetry::metrics::{Known, ListenerName, Metrics};
@@ -42,7 +42,7 @@ pub use shutdown::stopped;
 pub enum Error {
     /// A listener's address cannot be used.
     #[error(transparent)]
-    Listen(#[from] ListenError),
+    Listen(#[from] BindError),
     /// Certificates cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -118,12 +118,10 @@ pub struct Origin {
 /// Builds and starts everything. When it returns, calls are being served.
 pub async fn start(config: Config, origin: Origin) -> Result<Running, Error> {
     let (drain, tracker) = (CancellationToken::new(), TaskTracker::new());
-    let proxy = Bound::bind(config.proxy.listen).await?;
-    let admin = Bound::bind(config.admin.listen).await?;
+    let tls = [build::tls(config.proxy.tls.as_ref())?, build::tls(config.admin.tls.as_ref())?];
+    let proxy = Listener::bind(config.proxy.listen, tls[0].clone())?;
+    let admin = Listener::bind(config.admin.listen, tls[1].clone())?;
     let listening = (proxy.address(), admin.address());
-    let tls = [config.proxy.tls.as_ref(), config.admin.tls.as_ref()].map(|tls| tls.map(TlsState::new).transpose());
-    let [proxy_tls, admin_tls] = tls;
-    let tls = [proxy_tls?.map(Arc::new), admin_tls?.map(Arc::new)];
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let policy = build::policy(&config);
     let upstreams: Vec<String> = config.upstreams.keys().map(|name| name.as_str().to_owned()).collect();
@@ -132,7 +130,7 @@ pub async fn start(config: Config, origin: Origin) -> Result<Running, Error> {
     let metrics = Arc::new(metrics);
     metrics.policy_revision(policy.revision());
     metrics.pending_limit(config.limits.pending_total_max as u64);
-    let (store, sealer) = open_store(&config, &metrics)?;
+    let (store, sealer) = open_store(&config)?;
     let authenticator = Arc::new(ArcSwap::from_pointee(build::authenticator(&config)));
     let surface = Arc::new(ArcSwap::from_pointee(build::surface(&config, authenticator.load_full(), &metrics)?));
     let gate = Gate::new(Parts {
@@ -148,7 +146,7 @@ pub async fn start(config: Config, origin: Origin) -> Result<Running, Error> {
     });
     announce(&gate).await?;
     gate.start().await?;
-    let settings = Arc::new(ArcSwap::from_pointee(build::settings(&config, listening.1)));
+    let settings = Arc::new(ArcSwap::from_pointee(build::admin_settings(&config)));
     let live = Arc::new(Live {
         reviewers: origin.reviewers,
         path: origin.path,
@@ -182,36 +180,28 @@ fn serve(
     config: &Config,
     live: &Arc<Live>,
     shared: &Arc<Shared>,
-    proxy: Bound,
-    admin: Bound,
+    proxy: Listener,
+    admin: Listener,
     tracker: &TaskTracker,
 ) {
     let agents = api::router(shared, ApiSurface::AgentOnly);
     let calls = Arc::new(Proxy::new(live.gate.clone(), live.surface.clone(), agents, tracker.clone()));
     let page = api::router(shared, ApiSurface::Admin).merge(dashboard::router(shared));
-    let options = |name, header_timeout| build::listener_options(config, &live.metrics, name, header_timeout);
-    let (proxy_address, admin_address) = (proxy.address(), admin.address());
-    proxy.serve(
-        live.tls[0].clone(),
-        build::call_service(calls),
-        options(ListenerName::Proxy, config.proxy.header_timeout),
-        live.drain.clone(),
-        tracker.clone(),
-    );
-    admin.serve(
-        live.tls[1].clone(),
-        build::page_service(page),
-        options(ListenerName::Admin, config.proxy.header_timeout),
-        live.drain.clone(),
-        tracker.clone(),
-    );
-    tracing::info!(surface = "proxy", address = %proxy_address, tls = live.tls[0].is_some(), "listening");
-    tracing::info!(surface = "admin", address = %admin_address, tls = live.tls[1].is_some(), "listening");
+    let options = |name| build::listener_options(config, &live.metrics, name);
+    for (surface, listener) in [("proxy", &proxy), ("admin", &admin)] {
+        tracing::info!(surface, address = %listener.address(), tls = listener.is_tls(), "listening");
+    }
+    let (drain, tasks) = (live.drain.clone(), tracker.clone());
+    let make = move |_: &PeerInfo| build::call_service(calls.clone());
+    tracker.spawn(listener::serve(proxy, make, options(ListenerName::Proxy), drain, tasks));
+    let (drain, tasks) = (live.drain.clone(), tracker.clone());
+    let make = move |_: &PeerInfo| build::page_service(page.clone());
+    tracker.spawn(listener::serve(admin, make, options(ListenerName::Admin), drain, tasks));
 }
 
-fn open_store(config: &Config, metrics: &Arc<Metrics>) -> Result<(Arc<SqliteStore>, Sealer), Error> {
+fn open_store(config: &Config) -> Result<(Arc<SqliteStore>, Sealer), Error> {
     let path = &config.store.path;
-    let store = SqliteStore::open(path, metrics.clone())
+    let store = SqliteStore::open(path, Options::default())
         .map_err(|source| Error::Store { path: path.clone(), source })?;
     let key = match &config.store.secret_key {
         Some(key) => *key.expose(),
@@ -250,7 +240,7 @@ impl Live {
     fn tls_reload(&self, config: &Config) -> Result<(), Error> {
         for (state, settings) in self.tls.iter().zip([&config.proxy.tls, &config.admin.tls]) {
             if let (Some(state), Some(settings)) = (state, settings) {
-                state.replace(settings)?;
+                state.reload(&build::tls_files(settings))?;
             }
         }
         Ok(())

@@ -4,6 +4,7 @@
 mod check;
 mod demo;
 mod healthcheck;
+mod logs;
 mod policy;
 mod serve;
 mod token;

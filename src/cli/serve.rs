@@ -10,7 +10,6 @@ use crate::config::diagnostic::Severity;
 use crate::config::load::{Reviewers, load};
 use crate::config::secrets::ProcessEnv;
 use crate::runtime::{Origin, start, stopped};
-use crate::telemetry::logging;
 
 /// Arguments of `holdpoint serve`.
 #[derive(Debug, Args)]
@@ -32,7 +31,7 @@ pub fn run(args: &ServeArgs) -> ExitCode {
         complain(&format!("{errors} problem(s) in the configuration; `holdpoint check -c FILE` shows each in its place"));
         return ExitCode::from(2);
     };
-    if let Err(error) = logging::init(config.log_format.into(), config.log_level.as_str()) {
+    if let Err(error) = super::logs::init(&config) {
         complain(&error.to_string());
         return ExitCode::from(2);
     }

@@ -5,11 +5,9 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 pub use super::model::limits::{LogFormat, LogLevel};
 pub use super::model::listeners::ClientAuth;
@@ -92,15 +90,15 @@ pub struct AdminSettings {
     pub session_ttl: Duration,
 }
 
-/// Certificates of a listener: read, parsed, and known to fit together.
-#[derive(Debug, Clone)]
+/// Certificates of a listener: each file was read and parsed, and certificate and key fit together.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TlsSettings {
     /// The chain, leaf first.
-    pub chain: Vec<CertificateDer<'static>>,
+    pub certificate: PathBuf,
     /// The private key of the leaf.
-    pub key: Arc<Secret<PrivateKeyDer<'static>>>,
-    /// The authorities for client certificates; empty exactly when `client_auth` is `none`.
-    pub client_ca: Vec<CertificateDer<'static>>,
+    pub key: PathBuf,
+    /// The authorities for client certificates; `None` exactly when `client_auth` is `none`.
+    pub client_ca: Option<PathBuf>,
     /// Whether clients show a certificate.
     pub client_auth: ClientAuth,
 }
@@ -148,8 +146,8 @@ pub struct Upstream {
     pub timeout: Duration,
     /// How long connecting may take.
     pub connect_timeout: Duration,
-    /// The authorities to trust in place of the system's; `None`: the system's.
-    pub ca: Option<Vec<CertificateDer<'static>>>,
+    /// The file with the authorities to trust in place of the system's, read and parsed; `None`: the system's.
+    pub ca: Option<PathBuf>,
 }
 
 /// The name of one kind of call.

@@ -286,7 +286,7 @@ impl Pki {
     }
 
     fn state(&self, clients: ClientAuth) -> Arc<TlsState> {
-        Arc::new(TlsState::load(self.files(clients)).expect("good files"))
+        Arc::new(TlsState::load(&self.files(clients)).expect("good files"))
     }
 
     /// A client's session; reading from it shows whether the handshake succeeded.
@@ -427,10 +427,10 @@ fn a_new_certificate_is_shown_after_a_reload_and_a_broken_one_never() {
     let first = shown();
     let second = pki.issue_server();
     assert_eq!(shown(), first, "nothing changes by itself");
-    state.reload().expect("good files");
+    state.reload(&pki.files(ClientAuth::None)).expect("good files");
     assert_eq!(shown(), second);
     pki.write("server.pem", "half a file");
-    let error = state.reload().expect_err("broken").to_string();
+    let error = state.reload(&pki.files(ClientAuth::None)).expect_err("broken").to_string();
     assert!(error.contains(&pki.path("server.pem").display().to_string()), "{error}");
     assert_eq!(shown(), second);
 }
@@ -439,7 +439,7 @@ fn a_new_certificate_is_shown_after_a_reload_and_a_broken_one_never() {
 fn files_that_cannot_be_used_are_named_with_the_cause() {
     let pki = Pki::new();
     let check = |clients: ClientAuth, file: &Path, what: &str| {
-        let error = TlsState::load(pki.files(clients)).expect_err(what).to_string();
+        let error = TlsState::load(&pki.files(clients)).expect_err(what).to_string();
         assert!(error.contains(&file.display().to_string()) && error.contains(what), "{error}");
     };
     let (certificate, key) = (pki.path("server.pem"), pki.path("server.key"));

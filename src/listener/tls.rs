@@ -90,7 +90,6 @@ pub enum TlsError {
 /// What new connections shake hands with. Connections that stand keep what they began with.
 #[derive(Debug)]
 pub struct TlsState {
-    files: TlsFiles,
     config: ArcSwap<ServerConfig>,
 }
 
@@ -99,25 +98,18 @@ impl TlsState {
     ///
     /// # Errors
     /// [`TlsError`] names the file and what is wrong with it.
-    pub fn load(files: TlsFiles) -> Result<Self, TlsError> {
-        let config = ArcSwap::from_pointee(read(&files)?);
-        Ok(Self { files, config })
+    pub fn load(files: &TlsFiles) -> Result<Self, TlsError> {
+        Ok(Self { config: ArcSwap::from_pointee(read(files)?) })
     }
 
-    /// Reads the files again, for connections from now on. Sessions of before cannot be resumed afterwards, so a CA that
+    /// Reads the files again, or others, for connections from now on. Sessions of before cannot be resumed afterwards, so a CA that
     /// was taken out lets nobody in.
     ///
     /// # Errors
     /// [`TlsError`]; what was read before stays in use.
-    pub fn reload(&self) -> Result<(), TlsError> {
-        self.config.store(Arc::new(read(&self.files)?));
+    pub fn reload(&self, files: &TlsFiles) -> Result<(), TlsError> {
+        self.config.store(Arc::new(read(files)?));
         Ok(())
-    }
-
-    /// The files, for watching them.
-    #[must_use]
-    pub const fn files(&self) -> &TlsFiles {
-        &self.files
     }
 
     pub(super) fn config(&self) -> Arc<ServerConfig> {

@@ -1,22 +1,36 @@
 //! From a checked configuration to the parts that serve it. What is built here is replaced as a whole on reload.
 
+use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Duration;
 
-use http::HeaderMap;
+use http::uri::Scheme;
+use http::{HeaderMap, Request};
+use hyper::body::Incoming;
+use axum::Router;
+use hyper::service::{Service, service_fn};
+use tower::ServiceExt;
 
 use crate::auth::{Anonymous, Authenticator, Credential};
 use crate::config::settings::{self, Config};
-use crate::connect::{UpstreamClient, UpstreamOptions};
+use crate::connect::{Trust, UpstreamClient, UpstreamOptions};
 use crate::domain::identity::Principal;
 use crate::domain::policy::CompiledPolicy;
 use crate::gate;
+use crate::listener::{self, ClientAuth, TlsError, TlsFiles, TlsState};
 use crate::protocol::head::{HEADER_COUNT_MAX, HeadLimits};
-use crate::protocol::target::{PathTemplate, TemplateSet};
+use crate::protocol::target::TemplateSet;
+use crate::proxy::Proxy;
+use crate::proxy::body::AnswerBody;
 use crate::proxy::routes::{Route, Routes, Upstream};
 use crate::proxy::surface::Surface;
-use crate::telemetry::metrics::Metrics;
+use crate::telemetry::metrics::{ListenerName, Metrics};
+use crate::web::{self, Cookies, MetricsAccess};
 
 use super::Error;
+
+/// How long a client may take for the TLS handshake.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Everybody who may call, decide or scrape.
 pub(super) fn authenticator(config: &Config) -> Authenticator {
@@ -62,28 +76,25 @@ pub(super) fn surface(
 fn upstream(upstream: &settings::Upstream, metrics: &Metrics) -> Result<Upstream, Error> {
     let name = upstream.name.as_str().to_owned();
     let failed = |reason: String| Error::Upstream { name: name.clone(), reason };
-    let uri: http::Uri = upstream.url.as_str().parse().map_err(|error| failed(format!("its URL: {error}")))?;
-    let parts = uri.into_parts();
-    let (Some(scheme), Some(authority)) = (parts.scheme, parts.authority) else {
-        return Err(failed("its URL has no scheme or no host".to_owned()));
-    };
+    let authority = upstream.url.authority().parse().map_err(|error| failed(format!("its URL: {error}")))?;
+    let scheme = if upstream.url.tls() { Scheme::HTTPS } else { Scheme::HTTP };
     let templates: Vec<_> = upstream
         .tools
         .iter()
-        .map(|tool| PathTemplate::parse(tool.call.path()).map(|path| (tool.call.method().to_owned(), path)))
-        .collect::<Result<_, _>>()
-        .map_err(|error| failed(error.to_string()))?;
-    let templates = TemplateSet::new(templates.iter().map(|(method, path)| (method.as_str(), path)))
+        .map(|tool| (tool.call.method(), tool.call.template()))
+        .collect();
+    let templates = TemplateSet::new(templates)
         .map_err(|error| failed(error.to_string()))?;
     let mut headers = HeaderMap::new();
     for (header, value) in &upstream.headers {
         headers.append(header, value.clone());
     }
-    let options = UpstreamOptions { connect_timeout: upstream.connect_timeout, ca: upstream.ca.clone() };
+    let trust = upstream.ca.clone().map_or(Trust::Platform, Trust::File);
+    let options = UpstreamOptions { connect_timeout: upstream.connect_timeout, trust, ..UpstreamOptions::default() };
     Ok(Upstream {
         scheme,
         authority,
-        base_path: parts.path_and_query.map_or_else(String::new, |path| path.path().to_owned()),
+        base_path: upstream.url.path().to_owned(),
         client: UpstreamClient::new(&options).map_err(|error| failed(error.to_string()))?,
         headers,
         templates,
@@ -110,4 +121,62 @@ pub(super) fn limits(config: &Config) -> gate::Limits {
         pending_total_max: config.limits.pending_total_max as u64,
         held_bytes_max: config.limits.held_bytes_max as u64,
     }
+}
+
+/// The files of a listener's certificates.
+pub(super) fn tls_files(settings: &settings::TlsSettings) -> TlsFiles {
+    let clients = match (&settings.client_ca, settings.client_auth) {
+        (None, _) | (_, settings::ClientAuth::None) => ClientAuth::None,
+        (Some(ca), settings::ClientAuth::Optional) => ClientAuth::Optional(ca.clone()),
+        (Some(ca), settings::ClientAuth::Required) => ClientAuth::Required(ca.clone()),
+    };
+    TlsFiles { certificate: settings.certificate.clone(), key: settings.key.clone(), clients }
+}
+
+/// What a listener shakes hands with; `None` for clear text.
+pub(super) fn tls(settings: Option<&settings::TlsSettings>) -> Result<Option<Arc<TlsState>>, TlsError> {
+    settings.map(|settings| TlsState::load(&tls_files(settings)).map(Arc::new)).transpose()
+}
+
+/// The limits of a listener.
+pub(super) fn listener_options(config: &Config, metrics: &Metrics, name: ListenerName) -> listener::Options {
+    listener::Options {
+        header_timeout: config.proxy.header_timeout,
+        handshake_timeout: HANDSHAKE_TIMEOUT,
+        header_bytes_max: config.limits.header_bytes_max,
+        connections_max: config.limits.connections_max,
+        open: metrics.connections_open(name),
+        refused: metrics.connections_refused(name),
+    }
+}
+
+/// What the configuration says about the admin side.
+pub(super) fn admin_settings(config: &Config) -> web::Settings {
+    let over_tls = config.admin.tls.is_some() || config.admin.public_url.as_ref().is_some_and(|url| url.tls());
+    web::Settings {
+        allowed_hosts: config.admin.allowed_hosts.iter().map(ToString::to_string).collect(),
+        public_origin: config.admin.public_url.as_ref().map(|url| url.origin()),
+        cookies: if over_tls { Cookies::Secure } else { Cookies::Plain },
+        session_ttl: config.admin.session_ttl,
+        body_bytes_max: config.limits.body_bytes_max,
+        wait_max: config.limits.wait_max,
+        metrics: match config.metrics_token_sha256 {
+            Some(_) => MetricsAccess::Token,
+            None => MetricsAccess::Open,
+        },
+    }
+}
+
+/// Serves calls.
+pub(super) fn call_service(
+    proxy: Arc<Proxy>,
+) -> impl Service<Request<Incoming>, Response = http::Response<AnswerBody>, Error = Infallible, Future: Send> + Send {
+    service_fn(move |request| proxy.clone().handle(request))
+}
+
+/// Serves the API and the page.
+pub(super) fn page_service(
+    router: Router,
+) -> impl Service<Request<Incoming>, Response = axum::response::Response, Error = Infallible, Future: Send> + Send {
+    service_fn(move |request: Request<Incoming>| router.clone().oneshot(request.map(axum::body::Body::new)))
 }

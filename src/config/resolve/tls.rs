@@ -3,7 +3,7 @@
 //! Validity dates are not checked here: loading knows no clock, and a certificate that is not yet valid may be by the
 //! time it is used.
 
-use std::sync::Arc;
+use std::path::PathBuf;
 
 use rustls::RootCertStore;
 use rustls::sign::CertifiedKey;
@@ -13,7 +13,6 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use super::{Context, at};
 use crate::config::diagnostic::Code;
 use crate::config::model::listeners::{ClientAuth, TlsModel};
-use crate::config::secrets::Secret;
 use crate::config::settings::TlsSettings;
 use crate::config::yaml::Segment;
 
@@ -41,35 +40,35 @@ pub(super) fn listener(context: &mut Context<'_>, name: &str, model: &TlsModel) 
         (ClientAuth::None, None) | (ClientAuth::Optional | ClientAuth::Required, Some(_)) => {}
     }
     let client_ca = match &model.client_ca {
-        Some(file) => authorities(context, &at("client_ca"), file)?,
-        None => Vec::new(),
+        Some(file) => Some(authorities(context, &at("client_ca"), file)?),
+        None => None,
     };
     let (chain, key) = (chain?, key?);
     let provider = rustls::crypto::aws_lc_rs::default_provider();
-    if let Err(error) = CertifiedKey::from_der(chain.clone(), key.clone_key(), &provider) {
+    if let Err(error) = CertifiedKey::from_der(chain, key, &provider) {
         let message = format!("`{}` and `{}` cannot be used together: {error}", model.cert, model.key);
         context.error(&at("key"), Code::Certificate, message, "name the key that belongs to the first certificate");
         return None;
     }
-    Some(TlsSettings { chain, key: Arc::new(Secret::new(key)), client_ca, client_auth })
+    let (certificate, key) = (context.folder.join(&model.cert), context.folder.join(&model.key));
+    Some(TlsSettings { certificate, key, client_ca, client_auth })
 }
 
-/// The certificates of a PEM file that names authorities to trust.
+/// The path of a PEM file that names authorities to trust, once it has been read and found good.
 pub(super) fn authorities(
     context: &mut Context<'_>,
     at: &[Segment],
     file: &str,
-) -> Option<Vec<CertificateDer<'static>>> {
-    let certificates = certificates(context, at, file)?;
+) -> Option<PathBuf> {
     let mut store = RootCertStore::empty();
-    for certificate in &certificates {
-        if let Err(error) = store.add(certificate.clone()) {
+    for certificate in certificates(context, at, file)? {
+        if let Err(error) = store.add(certificate) {
             let message = format!("`{file}` holds a certificate that cannot be trusted: {error}");
             context.error(at, Code::Certificate, message, "name a PEM file with the authority's certificates");
             return None;
         }
     }
-    Some(certificates)
+    Some(context.folder.join(file))
 }
 
 fn certificates(context: &mut Context<'_>, at: &[Segment], file: &str) -> Option<Vec<CertificateDer<'static>>> {
