@@ -104,6 +104,8 @@ codes! {
     IdempotencyKeyReused = "idempotency_key_reused", UNPROCESSABLE_ENTITY, Gateway, Pointless, "The idempotency key was used for another call";
     /// Too many calls wait already.
     QueueFull = "queue_full", TOO_MANY_REQUESTS, Gateway, Safe, "Too many calls wait for approval";
+    /// Too many attempts to sign in at once.
+    TooManyAttempts = "too_many_attempts", TOO_MANY_REQUESTS, Gateway, Safe, "Too many attempts to sign in";
     /// Too many event streams are open.
     TooManyStreams = "too_many_streams", TOO_MANY_REQUESTS, Gateway, Safe, "Too many event streams are open";
     /// The store cannot write.
@@ -333,6 +335,7 @@ pub fn refused(approval: &Approval, refusal: &Refusal) -> Problem {
         | Refusal::GrantOver
         | Refusal::NotReleasing => Code::AlreadyReleased,
         Refusal::NotUnknown => Code::NotUnknown,
+        Refusal::NoteMissing => Code::InvalidRequest,
     };
     Problem::new(code, refusal.to_string()).about(approval)
 }

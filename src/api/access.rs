@@ -7,6 +7,7 @@ use crate::auth::{self, TOKEN_HEADER};
 use crate::domain::identity::{Channel, Principal, Reviewer, ReviewerRole};
 use crate::gate;
 use crate::problem::{Code, Problem};
+use crate::telemetry::metrics::AuthMethod;
 use crate::web::session::CSRF_HEADER;
 use crate::web::{MetricsAccess, Shared, host, origin};
 
@@ -32,11 +33,15 @@ pub(super) async fn admit(shared: &Shared, surface: Surface, route: &Route, part
     let has_credential = parts.headers.contains_key(AUTHORIZATION) || parts.headers.contains_key(TOKEN_HEADER);
     if surface == Surface::Admin && !has_credential && shared.has_session_cookie(&parts.headers) {
         let signed_in = shared.signed_in(&parts.headers).await.map_err(gate::Error::from)?;
-        let signed_in = signed_in.ok_or_else(|| unauthenticated("the session is over; sign in again"))?;
+        let Some(signed_in) = signed_in else {
+            shared.gate.metrics().auth_failure(AuthMethod::Session);
+            return Err(unauthenticated("the session is over; sign in again"));
+        };
         if route.effect == Effect::Writes {
             let token = parts.headers.get(CSRF_HEADER).and_then(|value| value.to_str().ok());
             let same_origin = origin::check(&parts.headers, authority.unwrap_or(""), settings.public_origin.as_deref());
             if same_origin.is_err() || !signed_in.csrf_matches(token) {
+                shared.gate.metrics().auth_failure(AuthMethod::Csrf);
                 let detail = "a session may change things only from the page itself, with its `X-CSRF-Token`";
                 return Err(Problem::new(Code::CrossSite, detail));
             }
@@ -51,9 +56,10 @@ pub(super) async fn admit(shared: &Shared, surface: Surface, route: &Route, part
         Ok(Principal::Reviewer(reviewer)) => Caller::Reviewer(reviewer, Channel::Api),
         Ok(Principal::Metrics) => Caller::Metrics,
         Err(error) => {
-            if error == auth::Error::Invalid {
-                shared.gate.metrics().auth_failure("bearer");
-            }
+            shared.gate.metrics().auth_failure(match error {
+                auth::Error::Missing => AuthMethod::None,
+                auth::Error::Invalid => AuthMethod::Token,
+            });
             return Err(unauthenticated(&error.to_string()));
         }
     };

@@ -15,6 +15,7 @@ use crate::domain::id::ApprovalId;
 use crate::domain::identity::{AgentId, Channel, Reviewer};
 use crate::gate::Gate;
 use crate::problem::{Code, Problem};
+use crate::protocol::head::Prefer;
 use crate::protocol::json;
 use crate::web::Shared;
 use crate::web::query::Pairs;
@@ -98,7 +99,7 @@ impl Context {
     pub(super) fn wait(&self) -> Result<Duration, Problem> {
         let asked = match self.query.single("wait").map_err(|error| invalid(&error))? {
             Some(text) => Some(duration::parse(text).map_err(|error| invalid(&format!("`wait`: {error}")))?),
-            None => prefer_wait(&self.headers),
+            None => Prefer::read(&self.headers).wait,
         };
         Ok(asked.unwrap_or_default().min(self.shared.settings.load().wait_max))
     }
@@ -114,16 +115,6 @@ impl Context {
             }
         }
     }
-}
-
-/// `Prefer: wait=N` (RFC 7240); whatever else the header prefers is not for this API.
-fn prefer_wait(headers: &HeaderMap) -> Option<Duration> {
-    let preferences =
-        headers.get_all("prefer").iter().filter_map(|value| value.to_str().ok()).flat_map(|v| v.split(','));
-    preferences.filter_map(|preference| preference.trim().strip_prefix("wait=")).find_map(|seconds| {
-        // Four digits are more than any cap allows, and cannot overflow.
-        seconds.parse().ok().filter(|seconds| *seconds < 10_000_u64).map(Duration::from_secs)
-    })
 }
 
 /// What a caller hears about an approval that does not exist, or not for it.
@@ -149,25 +140,4 @@ pub(super) fn reply(status: StatusCode, value: &impl Serialize) -> Result<Respon
         Problem::new(Code::Internal, "the answer could not be written")
     })?;
     Ok((status, [(http::header::CONTENT_TYPE, "application/json")], body).into_response())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_whole_seconds_are_a_preference_to_wait() {
-        for (value, want) in [
-            ("wait=25", Some(25)),
-            ("respond-async, wait=10", Some(10)),
-            ("wait=-1", None),
-            ("wait=1e3", None),
-            ("wait=99999", None),
-            ("respond-async", None),
-        ] {
-            let mut headers = HeaderMap::new();
-            headers.insert("prefer", http::HeaderValue::from_static(value));
-            assert_eq!(prefer_wait(&headers), want.map(Duration::from_secs), "{value}");
-        }
-    }
 }

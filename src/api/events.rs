@@ -18,6 +18,7 @@ use crate::domain::audit::Record;
 use crate::gate::{self, Gate};
 use crate::problem::{Code, Problem};
 use crate::store::AuditFilter;
+use crate::telemetry::metrics::Counted;
 use crate::web::EVENT_STREAMS_MAX;
 
 use super::context::Context;
@@ -55,7 +56,8 @@ pub(super) async fn follow(context: Context) -> Result<Response, Problem> {
         ends_at: Instant::now() + LIFETIME_MAX,
         reviewer: reviewer.id.clone(),
         shared: context.shared.clone(),
-        _slot: Subscription::new(context.gate().clone(), slot),
+        _counted: context.gate().metrics().subscriber(),
+        _slot: slot,
     };
     let body = Body::from_stream(stream::unfold(follower, |mut follower| async move {
         let chunk = follower.next().await?;
@@ -77,25 +79,6 @@ fn start(context: &Context) -> Result<Option<u64>, Problem> {
     }
 }
 
-/// Counts an open stream for as long as it lives.
-struct Subscription {
-    gate: Gate,
-    _slot: OwnedSemaphorePermit,
-}
-
-impl Subscription {
-    fn new(gate: Gate, slot: OwnedSemaphorePermit) -> Self {
-        gate.metrics().event_subscriber(1);
-        Self { gate, _slot: slot }
-    }
-}
-
-impl Drop for Subscription {
-    fn drop(&mut self) {
-        self.gate.metrics().event_subscriber(-1);
-    }
-}
-
 struct Follower {
     gate: Gate,
     events: watch::Receiver<u64>,
@@ -105,7 +88,8 @@ struct Follower {
     ends_at: Instant,
     reviewer: String,
     shared: std::sync::Arc<crate::web::Shared>,
-    _slot: Subscription,
+    _counted: Counted,
+    _slot: OwnedSemaphorePermit,
 }
 
 impl Follower {

@@ -60,7 +60,7 @@ pub(super) async fn metrics(context: Context) -> Result<Response, Problem> {
         Err(error) => tracing::warn!(%error, "the queue's figures cannot be read"),
     }
     match gate.store().size().await {
-        Ok(size) => metrics.store_size(&size),
+        Ok(size) => metrics.store_size(size),
         Err(error) => tracing::warn!(%error, "the store's size cannot be read"),
     }
     Ok(([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], metrics.render()).into_response())

@@ -242,7 +242,8 @@ impl Approval {
             caller: Caller { waiting: approval.caller.waiting, left_at: approval.caller.left_at },
             decided_by: DecidedBy::of(&approval.state),
             resolution: Resolution::of(&approval.execution),
-            grant_expires_at: approval.grant_expires_at(),
+            // An action is its caller's own to do: there is no permit that could lapse.
+            grant_expires_at: call.and(approval.grant_expires_at()),
         }
     }
 }
