@@ -33,7 +33,6 @@ use crate::store::{self, Store};
 use crate::telemetry::clock::SystemClock;
 use crate::telemetry::metrics::{Known, ListenerName, Metrics};
 use crate::web::{Settings, Shared};
-use crate::dashboard;
 
 pub use shutdown::stopped;
 
@@ -186,7 +185,7 @@ fn serve(
 ) {
     let agents = api::router(shared, ApiSurface::AgentOnly);
     let calls = Arc::new(Proxy::new(live.gate.clone(), live.surface.clone(), agents, tracker.clone()));
-    let page = api::router(shared, ApiSurface::Admin).merge(dashboard::router(shared));
+    let page = api::router(shared, ApiSurface::Admin);
     let options = |name| build::listener_options(config, &live.metrics, name);
     for (surface, listener) in [("proxy", &proxy), ("admin", &admin)] {
         tracing::info!(surface, address = %listener.address(), tls = listener.is_tls(), "listening");
@@ -212,7 +211,8 @@ fn open_store(config: &Config) -> Result<(Arc<SqliteStore>, Sealer), Error> {
             load_or_create_key(&path).map_err(|error| Error::Key { path, reason: error.to_string() })?
         }
     };
-    Ok((Arc::new(store), Sealer::from_key(key)))
+    let sealer = Sealer::from_key(key).map_err(|error| Error::Key { path: path.clone(), reason: error.to_string() })?;
+    Ok((Arc::new(store), sealer))
 }
 
 async fn announce(gate: &Gate) -> Result<(), Error> {

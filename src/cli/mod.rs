@@ -2,10 +2,8 @@
 //! no, 2 when it could not find out.
 
 mod check;
-mod demo;
 mod healthcheck;
 mod logs;
-mod policy;
 mod serve;
 mod token;
 
@@ -26,13 +24,8 @@ struct Cli {
 enum Command {
     /// Run the gateway
     Serve(serve::ServeArgs),
-    /// Run the gateway with a small tool backend and a few parked calls
-    Demo(demo::DemoArgs),
     /// Load a configuration and everything it names, and report every problem
     Check(check::CheckArgs),
-    /// Work on policies: test, explain, lint, schema
-    #[command(subcommand)]
-    Policy(policy::PolicyCommand),
     /// Make and hash credentials
     #[command(subcommand)]
     Token(token::TokenCommand),
@@ -51,9 +44,7 @@ enum Command {
 pub fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Serve(args) => serve::run(&args),
-        Command::Demo(args) => demo::run(&args),
         Command::Check(args) => check::run(&args),
-        Command::Policy(command) => policy::run(&command),
         Command::Token(command) => token::run(&command),
         Command::Healthcheck(args) => healthcheck::run(&args),
         Command::Completion { shell } => {

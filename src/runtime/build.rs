@@ -107,7 +107,8 @@ fn upstream(upstream: &settings::Upstream, metrics: &Metrics) -> Result<Upstream
 
 /// The policy as it is enforced.
 pub(super) fn policy(config: &Config) -> CompiledPolicy {
-    let policy = config.policies.compiled().clone();
+    let files = config.policies.files.iter().map(|f| crate::domain::policy::PolicyFile{ name: f.name.clone(), model: f.model.clone(), source_sha256: f.sha256 }).collect();
+    let policy = crate::domain::policy::compile(files).expect("TEMP");
     match config.mode {
         settings::Mode::Enforce => policy,
         settings::Mode::Shadow => policy.in_shadow(),
