@@ -130,12 +130,12 @@ impl Base {
             return Err(wrong("a query or fragment is not accepted"));
         }
         let host = HostName::parse(authority.host())?;
-        let port = match authority.port() {
-            Some(port) => Some(port.as_u16()),
-            None if authority.as_str().ends_with(':') => None,
-            None => Some(if tls { 443 } else { 80 }),
+        // `Authority::port` is `None` also for a port that is no number, so the text is looked at.
+        let port = match authority.as_str().get(authority.host().len()..).unwrap_or_default() {
+            "" => Some(if tls { 443 } else { 80 }),
+            written => written.strip_prefix(':').and_then(|digits| digits.parse().ok()),
         };
-        let port = port.filter(|port| *port != 0).ok_or_else(|| wrong("its port is not a port"))?;
+        let port: u16 = port.filter(|port| *port != 0).ok_or_else(|| wrong("its port is not a port"))?;
         let path = uri.path().trim_end_matches('/').to_owned();
         let (scheme, default) = if tls { ("https", 443) } else { ("http", 80) };
         let origin = if port == default { format!("{scheme}://{host}") } else { format!("{scheme}://{host}:{port}") };
