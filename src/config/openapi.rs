@@ -16,6 +16,9 @@ use super::model::values::{CallPattern, TextValue, ToolName};
 use super::settings::ToolMapping;
 use super::yaml;
 
+#[cfg(test)]
+mod tests;
+
 /// The most operations of one document.
 pub const OPERATIONS_MAX: usize = 10_000;
 

@@ -143,7 +143,7 @@ upstreams:
     assert_eq!(reviewer.groups, ["finance", "it"]);
     assert_eq!(reviewer.role, crate::domain::identity::ReviewerRole::Admin);
     let upstream = config.upstreams.values().next().expect("one upstream");
-    assert_eq!((upstream.url.path(), upstream.url.authority().as_str()), ("/base", "tools.example:9000"));
+    assert_eq!((upstream.url.path(), upstream.url.authority()), ("/base", "tools.example:9000"));
     let headers: Vec<_> = upstream.headers.iter().map(|(name, value)| (name.as_str(), value.to_str().ok())).collect();
     assert_eq!(headers, [("authorization", Some("Bearer s3cr3t")), ("x-key", Some("from-file${x}"))]);
     assert!(upstream.headers.iter().all(|(_, value)| value.is_sensitive()));

@@ -84,3 +84,17 @@ pub enum LogLevel {
     /// And everything.
     Trace,
 }
+
+impl LogLevel {
+    /// The spelling in YAML and in filters.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            LogLevel::Error => "error",
+            LogLevel::Warn => "warn",
+            LogLevel::Info => "info",
+            LogLevel::Debug => "debug",
+            LogLevel::Trace => "trace",
+        }
+    }
+}

@@ -99,13 +99,14 @@ impl TextValue for HostName {
     }
 }
 
-/// The parts that both kinds of URL share.
+/// The parts that both kinds of URL share, and the URL they make, in canonical form.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 struct Base {
     tls: bool,
     host: HostName,
     port: u16,
     path: String,
+    text: String,
 }
 
 impl Base {
@@ -129,24 +130,20 @@ impl Base {
             return Err(wrong("a query or fragment is not accepted"));
         }
         let host = HostName::parse(authority.host())?;
-        let port = match authority.port() {
-            Some(port) => Some(port.as_u16()),
-            None if authority.as_str().ends_with(':') => None,
-            None => Some(if tls { 443 } else { 80 }),
+        // `Authority::port` is `None` also for a port that is no number, so the text is looked at.
+        let port = match authority.as_str().get(authority.host().len()..).unwrap_or_default() {
+            "" => Some(if tls { 443 } else { 80 }),
+            written => written.strip_prefix(':').and_then(|digits| digits.parse().ok()),
         };
-        let port = port.filter(|port| *port != 0).ok_or_else(|| wrong("its port is not a port"))?;
+        let port: u16 = port.filter(|port| *port != 0).ok_or_else(|| wrong("its port is not a port"))?;
         let path = uri.path().trim_end_matches('/').to_owned();
-        Ok(Self { tls, host, port, path })
+        let (scheme, default) = if tls { ("https", 443) } else { ("http", 80) };
+        let origin = if port == default { format!("{scheme}://{host}") } else { format!("{scheme}://{host}:{port}") };
+        Ok(Self { text: format!("{origin}{path}"), tls, host, port, path })
     }
 
-    fn origin(&self) -> String {
-        let scheme = if self.tls { "https" } else { "http" };
-        let default = if self.tls { 443 } else { 80 };
-        if self.port == default {
-            format!("{scheme}://{}", self.host)
-        } else {
-            format!("{scheme}://{}:{}", self.host, self.port)
-        }
+    fn origin(&self) -> &str {
+        &self.text[..self.text.len() - self.path.len()]
     }
 }
 
@@ -178,14 +175,20 @@ macro_rules! url_type {
 
             /// Scheme, host and port, as browsers write an origin: `https://tools.example.com`.
             #[must_use]
-            pub fn origin(&self) -> String {
+            pub fn origin(&self) -> &str {
                 self.0.origin()
+            }
+
+            /// The whole URL: the origin, and the path where there is one. Never ends with `/`.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0.text
             }
         }
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(f, "{}{}", self.0.origin(), self.0.path)
+                f.write_str(&self.0.text)
             }
         }
     };
@@ -203,9 +206,9 @@ url_type! {
 impl UpstreamUrl {
     /// Host and port as the `Host` header names them; the port is left out where it is the scheme's own.
     #[must_use]
-    pub fn authority(&self) -> String {
+    pub fn authority(&self) -> &str {
         let origin = self.0.origin();
-        origin.split_once("://").map_or(origin.clone(), |(_, authority)| authority.to_owned())
+        origin.split_once("://").map_or(origin, |(_, authority)| authority)
     }
 
     /// The path before every forwarded path: empty, or it begins with `/` and does not end with one.

@@ -329,7 +329,13 @@ impl CallPattern {
         self.method
     }
 
-    /// The path template.
+    /// The path as written; `{name}` stands for one segment.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        &self.text
+    }
+
+    /// The path as a template.
     #[must_use]
     pub fn template(&self) -> &PathTemplate {
         &self.template

@@ -17,6 +17,9 @@ mod store;
 mod tls;
 mod upstreams;
 
+#[cfg(test)]
+mod tests;
+
 pub(super) use limits::limits;
 pub(super) use listeners::{admin, proxy, separate_listeners};
 pub(super) use principals::{agents, distinct_tokens, metrics, reviewers};

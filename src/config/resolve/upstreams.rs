@@ -12,6 +12,7 @@ use crate::config::model::urls::PublicUrl;
 use crate::config::model::values::{TextValue, UpstreamName};
 use crate::config::openapi;
 use crate::config::settings::{Route, Routes, ToolMapping, Upstream};
+use crate::protocol::target::{TemplateError, TemplateSet};
 
 /// The largest OpenAPI document read.
 const OPENAPI_BYTES_MAX: u64 = 8 * 1024 * 1024;
@@ -101,6 +102,14 @@ fn tools(context: &mut Context<'_>, upstream: &str, model: &UpstreamModel) -> Ve
             context.found.extend(document.diagnostics);
             tools.extend(document.tools.into_iter().filter(|tool| by_shape.insert(tool.call.shape())));
         }
+    }
+    // What escapes decode to is seen only here; the proxy builds the same set.
+    let set = TemplateSet::new(tools.iter().map(|tool| (tool.call.method(), tool.call.template())));
+    if let Err(TemplateError::Ambiguous { first, second }) = set {
+        let name = |index: usize| tools.get(index).map_or_else(String::new, |tool| tool.call.write());
+        let message = format!("`{}` and `{}` cannot be told apart by every server", name(first), name(second));
+        let found = context.document.at_key(&at!["upstreams", upstream], Code::DuplicateName, message);
+        context.found.push(found.hint("keep one of the two"));
     }
     tools
 }
