@@ -16,6 +16,7 @@ pub(super) fn corrupt(what: impl Into<String>) -> Error {
 }
 
 /// Whose fault it is: the disk's and its neighbours', or what is written on it.
+#[expect(clippy::needless_pass_by_value, reason = "used as a function for `map_err`")]
 pub(super) fn failed(error: rusqlite::Error) -> Error {
     match error.sqlite_error_code() {
         Some(

@@ -45,7 +45,7 @@ pub(super) fn job<T: Send + 'static>(
             },
             Err(error) => Err(error),
         };
-        let acknowledge: Acknowledge = Box::new(move |committed| drop(sender.send(committed.and_then(|()| done))));
+        let acknowledge: Acknowledge = Box::new(move |committed| drop(sender.send(committed.and(done))));
         Ok(acknowledge)
     });
     (job, receiver)
