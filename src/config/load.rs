@@ -9,13 +9,14 @@ use std::sync::Arc;
 
 use super::diagnostic::{Code, Diagnostic, Severity, Source, in_order};
 use super::files;
-use super::model::{self, ConfigModel};
-use super::policies::{self, LoadedPolicies};
+use super::model::{self, ConfigModel, Mode};
+use super::policies::{self, LoadedPolicies, Policies};
 use super::resolve::{self, Context};
 use super::secrets::Env;
 use super::settings::Config;
 use super::shape::{References, Shape};
-use super::yaml::{self, Document, FILE_BYTES_MAX, Segment};
+use super::yaml::{self, Document, FILE_BYTES_MAX};
+use crate::domain::policy::{CompiledPolicy, PathSegment};
 
 #[cfg(test)]
 mod tests;
@@ -115,17 +116,22 @@ fn resolved(document: &Document, model: &ConfigModel, folder: &Path, env: &dyn E
     let limits = resolve::limits(context, &model.limits);
 
     let paths: Vec<_> = model.policies.iter().map(|name| policies::below(folder, name)).collect();
-    let LoadedPolicies { policies, diagnostics, files_read } = policies::load_policies(&paths);
+    let LoadedPolicies { files, compiled, diagnostics, files_read } = policies::load_policies(&paths);
     context.found.extend(diagnostics);
     context.files.extend(files_read);
     if required == Reviewers::Required && !reviewers.is_empty() {
-        context.found.extend(policies::gates::problems(&policies.files, &reviewers));
+        context.found.extend(policies::gates::problems(&files, &reviewers));
     }
+    let compiled = match model.mode {
+        Mode::Enforce => compiled,
+        Mode::Shadow => compiled.map(CompiledPolicy::in_shadow),
+    };
+    let policies = compiled.map(|compiled| Policies { files, compiled: Arc::new(compiled) });
 
     let diagnostics = in_order(std::mem::take(&mut context.found));
     let failed = diagnostics.iter().any(|found| found.severity == Severity::Error);
-    let config = match (proxy, admin, store) {
-        (Some(proxy), Some(admin), Some(store)) if !failed => Some(Config {
+    let config = match (proxy, admin, store, policies) {
+        (Some(proxy), Some(admin), Some(store), Some(policies)) if !failed => Some(Config {
             proxy,
             admin,
             store,
@@ -166,7 +172,7 @@ enum Visible {
 fn collect(
     document: &Document,
     value: &serde_yaml::Value,
-    path: &mut Vec<Segment>,
+    path: &mut Vec<PathSegment>,
     visible: Visible,
     spans: &mut Vec<Range<usize>>,
 ) {
@@ -175,14 +181,14 @@ fn collect(
             for (key, value) in mapping.iter().filter_map(|(key, value)| key.as_str().map(|key| (key, value))) {
                 let folded = key.to_ascii_lowercase().replace('-', "_");
                 let secret = folded == "headers" || SECRET_NAMES.iter().any(|name| folded.contains(name));
-                path.push(Segment::Key(key.to_owned()));
+                path.push(PathSegment::Key(key.to_owned()));
                 collect(document, value, path, if secret { Visible::Masked } else { visible }, spans);
                 path.pop();
             }
         }
         serde_yaml::Value::Sequence(items) => {
             for (index, item) in items.iter().enumerate() {
-                path.push(Segment::Index(index));
+                path.push(PathSegment::Index(index));
                 collect(document, item, path, visible, spans);
                 path.pop();
             }

@@ -1,22 +1,24 @@
-//! Policy files: which are read, in which order, through the YAML guard, and checked for their shape.
+//! Policy files: which are read, in which order, through the YAML guard, checked for their shape, and compiled.
 //!
 //! A folder stands for its `*.yaml` files by name, without `*.cases.yaml`. Nothing in a folder is skipped without a
 //! word: a policy file that is not read is a gate that is not there.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
 use schemars::transform::{RecursiveTransform, Transform};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
-use super::diagnostic::{Code, Diagnostic, Source};
+use super::diagnostic::{Code, Diagnostic, Severity, Source};
 use super::files;
 use super::model::values::ValueError;
 use super::shape::{FormatCheck, References, Shape};
 use super::yaml::{self, Document, FILE_BYTES_MAX};
 use crate::domain::duration;
 use crate::domain::policy::model::{DurationText, Policy};
+use crate::domain::policy::{CompiledPolicy, PolicyError, PolicyFile, compile};
 
 pub mod gates;
 #[cfg(test)]
@@ -41,18 +43,29 @@ pub struct PolicySource {
     pub document: Document,
 }
 
-/// The policy files of one configuration, in the order in which their rules are tried.
-#[derive(Debug, Clone, Default)]
+/// The policy of one configuration.
+#[derive(Debug, Clone)]
 pub struct Policies {
-    /// The files.
+    /// The files, in the order in which their rules are tried.
     pub files: Vec<PolicySource>,
+    pub(super) compiled: Arc<CompiledPolicy>,
+}
+
+impl Policies {
+    /// The compiled policy; in shadow as a whole where the configuration says `mode: shadow`.
+    #[must_use]
+    pub fn compiled(&self) -> &Arc<CompiledPolicy> {
+        &self.compiled
+    }
 }
 
 /// What loading policy files gave.
 #[derive(Debug, Default)]
 pub struct LoadedPolicies {
-    /// The files that passed; with an error among the diagnostics they are incomplete and must not be used.
-    pub policies: Policies,
+    /// The files that passed the guard, by name.
+    pub files: Vec<PolicySource>,
+    /// The policy; `None` exactly when an error is among the diagnostics.
+    pub compiled: Option<CompiledPolicy>,
     /// What is wrong.
     pub diagnostics: Vec<Diagnostic>,
     /// The files and folders that were read.
@@ -68,8 +81,35 @@ pub struct PolicyPath {
     pub path: PathBuf,
 }
 
-/// Loads files and folders, in the order given; within a folder by name.
+/// Loads files and folders and compiles them, all together in the order of their names.
 pub fn load_policies(paths: &[PolicyPath]) -> LoadedPolicies {
+    let mut loaded = gather(paths);
+    loaded.files.sort_by(|a, b| a.name.cmp(&b.name));
+    let files = loaded.files.iter().map(|file| PolicyFile {
+        name: file.name.clone(),
+        model: file.model.clone(),
+        source_sha256: file.sha256,
+    });
+    // Also with files missing, so that the problems of the others are told at once.
+    match compile(files.collect()) {
+        Ok(policy) => loaded.compiled = Some(policy),
+        Err(errors) => loaded.diagnostics.extend(errors.into_iter().map(|error| placed(&loaded.files, error))),
+    }
+    if loaded.diagnostics.iter().any(|found| found.severity == Severity::Error) {
+        loaded.compiled = None;
+    }
+    loaded
+}
+
+fn placed(files: &[PolicySource], error: PolicyError) -> Diagnostic {
+    let found = match files.iter().find(|file| file.name == error.file) {
+        Some(file) => file.document.at_value(&error.path, Code::Policy, error.message),
+        None => Diagnostic::of_file("policies", Code::Policy, error.message),
+    };
+    found.hint_if(error.hint)
+}
+
+fn gather(paths: &[PolicyPath]) -> LoadedPolicies {
     let mut loaded = LoadedPolicies::default();
     let mut names: Vec<PolicyPath> = Vec::new();
     for given in paths {
@@ -101,7 +141,7 @@ pub fn load_policies(paths: &[PolicyPath]) -> LoadedPolicies {
             continue;
         }
         match read(&file) {
-            Ok(source) => loaded.policies.files.push(source),
+            Ok(source) => loaded.files.push(source),
             Err(found) => loaded.diagnostics.extend(found),
         }
         loaded.files_read.push(file.path);

@@ -13,7 +13,8 @@ use serde_yaml::Value as Yaml;
 
 use super::diagnostic::{Code, Diagnostic, nearest};
 use super::model::values::ValueError;
-use super::yaml::{Document, Segment, path_text};
+use super::yaml::{Document, path_text};
+use crate::domain::policy::PathSegment;
 
 mod branches;
 #[cfg(test)]
@@ -54,7 +55,7 @@ impl Shape<'_> {
 struct Walk<'a> {
     shape: Shape<'a>,
     document: &'a Document,
-    path: Vec<Segment>,
+    path: Vec<PathSegment>,
     found: Vec<Diagnostic>,
 }
 
@@ -107,7 +108,7 @@ impl<'a> Walk<'a> {
                 self.report_value(Code::WrongType, message, Some("put the key in quotes".to_owned()));
                 continue;
             };
-            self.path.push(Segment::Key(key.to_owned()));
+            self.path.push(PathSegment::Key(key.to_owned()));
             match (properties.and_then(|known| known.get(key)), others) {
                 (Some(known), _) => self.value(known, value),
                 (None, Some(Json::Bool(false))) => self.unknown_key(key, properties),
@@ -157,7 +158,7 @@ impl<'a> Walk<'a> {
     fn list(&mut self, schema: &'a Json, items: &[Yaml]) {
         if let Some(item_schema) = schema.get("items") {
             for (index, item) in items.iter().enumerate() {
-                self.path.push(Segment::Index(index));
+                self.path.push(PathSegment::Index(index));
                 self.value(item_schema, item);
                 self.path.pop();
             }

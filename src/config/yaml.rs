@@ -19,7 +19,9 @@ mod scan;
 #[cfg(test)]
 mod tests;
 
-pub use scan::{Node, Segment, Spans, path_text};
+pub use scan::{Node, Spans, path_text};
+
+use crate::domain::policy::PathSegment;
 
 /// The largest file read: nesting costs time beyond its length in YAML parsers, so files are bounded.
 pub const FILE_BYTES_MAX: usize = 256 * 1024;
@@ -83,13 +85,13 @@ impl Document {
     }
 
     /// An error at the value under `path`, or at the nearest value around it.
-    pub fn at_value(&self, path: &[Segment], code: Code, message: impl AsRef<str>) -> Diagnostic {
+    pub fn at_value(&self, path: &[PathSegment], code: Code, message: impl AsRef<str>) -> Diagnostic {
         let (place, span) = self.spans.value(path);
         Diagnostic::at(&self.source, place, span, code, message)
     }
 
     /// An error at the key that ends `path`, or at the item when the path ends in an index.
-    pub fn at_key(&self, path: &[Segment], code: Code, message: impl AsRef<str>) -> Diagnostic {
+    pub fn at_key(&self, path: &[PathSegment], code: Code, message: impl AsRef<str>) -> Diagnostic {
         let (place, span) = self.spans.key(path);
         Diagnostic::at(&self.source, place, span, code, message)
     }

@@ -3,6 +3,8 @@ use std::fmt::Write as _;
 use super::*;
 use crate::config::diagnostic::Place;
 
+mod upstreams;
+
 /// SHA-256 of two tokens.
 const A: &str = "ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb";
 const B: &str = "3e23e8160039594a33894f6564e1b1348bbd7a0088d42c4acb73eeaed59c009d";
@@ -20,7 +22,7 @@ fn folder() -> tempfile::TempDir {
     let put = |name: &str, text: &str| {
         std::fs::File::create(folder.path().join(name))
             .and_then(|mut file| std::io::Write::write_all(&mut file, text.as_bytes()))
-            .expect("a file in it")
+            .expect("a file in it");
     };
     std::fs::create_dir(folder.path().join("policies")).expect("a folder in it");
     std::fs::create_dir(folder.path().join("empty")).expect("a folder in it");
@@ -231,22 +233,6 @@ fn the_store_says_what_it_takes() {
 }
 
 #[test]
-fn secrets_that_cannot_be_resolved_are_errors() {
-    let header = |value: &str| {
-        let upstream =
-            format!("upstreams: {{ payments: {{ url: \"http://h:1\", headers: {{ x-key: \"{value}\" }} }} }}\n");
-        text(&["upstreams"], &upstream)
-    };
-    use Code::{BadValue, Secret};
-    check(&header("${UNSET}"), Secret, 7, 63, "`UNSET` is not set", "set `UNSET`");
-    check(&header("${EMPTY}"), Secret, 7, 63, "`EMPTY` is empty", "set `EMPTY`");
-    check(&header("${file:absent.txt}"), Secret, 7, 63, "cannot be read", "readable UTF-8 file");
-    check(&header("${BROKEN}"), BadValue, 7, 63, "line break", "check the secret");
-    check(&header("${oops"), BadValue, 7, 63, "not closed", "write `${NAME}`");
-    check(&header("${a b}"), BadValue, 7, 63, "neither a variable's name", "write `${NAME}`");
-}
-
-#[test]
 fn who_is_who_must_be_clear() {
     use Code::{BadValue, DuplicateName, Exposure, MissingKey, NoReviewer};
     let agents = |line: &str| text(&["agents"], &format!("agents: {line}\n"));
@@ -284,81 +270,6 @@ fn no_reviewers_are_accepted_only_on_request() {
     let folder = folder();
     let loaded = load_text("x", &text(&["reviewers"], ""), folder.path(), &ENV, Reviewers::Optional);
     assert!(loaded.config.is_some(), "{:?}", loaded.diagnostics);
-}
-
-#[test]
-fn routes_and_upstreams_must_fit() {
-    use Code::{BadValue, DuplicateName, UnknownName, Unused};
-    let routes = |line: &str| text(&["routes"], &format!("routes: {line}\n"));
-    check(
-        &routes("[ { path: /payments/, upstream: payments }, { path: /x/, upstream: paymets } ]"),
-        UnknownName,
-        7,
-        76,
-        "there is no upstream `paymets`",
-        "did you mean `payments`?",
-    );
-    let twice = "[ { path: /p/, upstream: payments }, { path: /p/, upstream: payments } ]";
-    check(&routes(twice), DuplicateName, 7, 54, "already routed by `routes[0]`", "keep one");
-    check(&routes("[]"), Unused, 6, 14, "no route leads to", "path: /payments/");
-    for (path, why) in [
-        ("payments", "does not begin with `/`"),
-        ("/a//b", "empty"),
-        ("/a/../b", "`..`"),
-        ("/a%2Fb", "`%`"),
-        ("/a;b", "`;`"),
-        ("/_holdpoint/x", "reserved"),
-        ("/_HOLDPOINT", "reserved"),
-    ] {
-        check(&routes(&format!("[ {{ path: \"{path}\", upstream: payments }} ]")), BadValue, 7, 19, why, "");
-    }
-}
-
-#[test]
-fn upstreams_say_what_they_take() {
-    use Code::{BadValue, Conflict, DuplicateName, FileUnreadable, OwnListener};
-    let upstream = |inside: &str| text(&["upstreams"], &format!("upstreams: {{ payments: {{ {inside} }} }}\n"));
-    check(&upstream("url: \"ftp://h\""), BadValue, 7, 31, "neither with `http://`", "https://");
-    check(&upstream("url: \"http://u:p@h\""), BadValue, 7, 31, "must not hold credentials", "authorization");
-    check(&upstream("url: \"http://h/?q\""), BadValue, 7, 31, "query", "");
-    check(&upstream("url: \"http://127.1\""), BadValue, 7, 31, "four numbers", "");
-    check(&upstream("url: \"http://h/%2e\""), BadValue, 7, 31, "not canonical", "");
-    check(
-        &upstream("url: \"http://h\", protocol: mcp"),
-        BadValue,
-        7,
-        53,
-        "`mcp` is not supported in this version",
-        "http",
-    );
-    check(&upstream("url: \"http://h\", tls: { ca: x }"), Conflict, 7, 48, "does nothing", "https://");
-    check(&upstream("url: \"https://h\", tls: { ca: absent.pem }"), FileUnreadable, 7, 55, "cannot be read", "folder");
-    check(&upstream("url: \"https://h\", tls: { ca: not.pem }"), Code::Certificate, 7, 55, "no certificate", "PEM");
-    check(&upstream("url: \"http://h\", headers: { Host: x }"), BadValue, 7, 54, "written by the gateway", "remove it");
-    check(&upstream("url: \"http://h\", headers: { a: x, A: y }"), DuplicateName, 7, 57, "given twice", "keep one");
-    let tools = |list: &str| upstream(&format!("url: \"http://h\", tools: [ {list} ]"));
-    check(&tools("{ call: \"post /x\", tool: t }"), BadValue, 7, 60, "the method is not one of", "POST /refunds");
-    check(&tools("{ call: \"GET x\", tool: t }"), BadValue, 7, 60, "start with a slash", "");
-    check(&tools("{ call: \"GET /x{y}\", tool: t }"), BadValue, 7, 60, "whole segment", "");
-    check(&tools("{ call: \"GET /x\", tool: \"a b\" }"), BadValue, 7, 76, "not a tool name", "128");
-    let shapes = "{ call: \"GET /{a}\", tool: t }, { call: \"GET /{b}\", tool: u }";
-    check(&tools(shapes), DuplicateName, 7, 91, "already named above", "one call has one name");
-    for own in ["127.0.0.1:8081", "localhost:8080", "[::ffff:127.0.0.1]:8081", "0.0.0.0:8081", "LOCALHOST.:8081"] {
-        check(&upstream(&format!("url: \"http://{own}\"")), OwnListener, 7, 31, "own listeners", "itself");
-    }
-    let public = text(
-        &["upstreams"],
-        "upstreams: { payments: { url: \"https://a.example/x\" } }\nadmin: { public_url: \"https://A.example\" }\n",
-    );
-    check(&public, OwnListener, 7, 31, "own listeners", "itself");
-    check(
-        &text(&["upstreams", "routes"], "upstreams: { a b: { url: \"http://h\" } }\n"),
-        BadValue,
-        6,
-        14,
-        "not a name",
-        "64",
-    );
 }
 
 #[test]
@@ -447,17 +358,4 @@ upstreams: { payments: { url: \"http://h\", openapi: api.json, headers: { k: \"$
     for name in ["absent.pem", "absent.key", "api.json", "token.txt", "policies/a.yaml", "policies/"] {
         assert!(loaded.files_read.contains(&folder.path().join(name)), "{name}: {:?}", loaded.files_read);
     }
-}
-
-#[test]
-fn the_longest_route_wins_and_prefixes_end_at_segments() {
-    let config = config(&text(
-        &["routes"],
-        "routes: [ { path: /, upstream: payments }, { path: /a/, upstream: payments }, { path: /a/b, upstream: payments } ]\n",
-    ));
-    let find = |path: &'static str| config.routes.find(path).map(|(route, rest)| (route.path.to_string(), rest));
-    assert_eq!(find("/a/b"), Some(("/a/b".to_owned(), "")));
-    assert_eq!(find("/a/b/c"), Some(("/a/".to_owned(), "/b/c")));
-    assert_eq!(find("/a"), Some(("/".to_owned(), "/a")));
-    assert_eq!(find("x"), None);
 }

@@ -8,9 +8,9 @@ use std::collections::BTreeSet;
 use super::PolicySource;
 use crate::config::diagnostic::{Code, Diagnostic, nearest};
 use crate::config::settings::ReviewerCredential;
-use crate::config::yaml::Segment;
 use crate::domain::approval::{Slot, Vote, rules};
 use crate::domain::identity::Channel;
+use crate::domain::policy::PathSegment;
 use crate::domain::policy::model::Approvers;
 use crate::domain::time::Timestamp;
 
@@ -32,7 +32,7 @@ pub fn problems(files: &[PolicySource], reviewers: &[ReviewerCredential]) -> Vec
 
 struct Gate<'a> {
     file: &'a PolicySource,
-    path: &'a [Segment],
+    path: &'a [PathSegment],
     reviewers: &'a [ReviewerCredential],
 }
 
@@ -49,7 +49,9 @@ impl Gate<'_> {
                 }
             }
         }
-        if found.len() == before && !rules::quorum(&slots, &self.everybody()) {
+        // A slot for nobody is refused where the policy is compiled.
+        let counted = slots.iter().all(|slot| slot.count > 0);
+        if counted && found.len() == before && !rules::quorum(&slots, &self.everybody()) {
             let message = "no reviewers can fill all of these slots together: one person fills one slot";
             let hint = "add reviewers to the groups, or ask for fewer";
             found.push(self.file.document.at_key(self.path, Code::NoReviewer, message).hint(hint));
@@ -59,12 +61,12 @@ impl Gate<'_> {
     /// One slot by itself: `None` after noting that it cannot be filled.
     fn slot(
         &self,
-        at: &[Segment],
+        at: &[PathSegment],
         group: Option<&str>,
         count: Option<u32>,
         found: &mut Vec<Diagnostic>,
     ) -> Option<Slot> {
-        let place = |key: &str| [self.path, at, &[Segment::from(key)]].concat();
+        let place = |key: &str| [self.path, at, &[PathSegment::from(key)]].concat();
         let document = &self.file.document;
         let groups: BTreeSet<&str> =
             self.reviewers.iter().flat_map(|person| &person.reviewer.groups).map(String::as_str).collect();

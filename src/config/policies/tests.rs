@@ -106,3 +106,46 @@ fn gates_that_no_reviewer_can_open_are_refused() {
     let together = "{ all_of: [ { group: finance, count: 2 }, { group: security } ] }";
     check(&found(together), NoReviewer, 6, 7, "one person fills one slot", "add reviewers");
 }
+
+fn loaded(files: &[(&str, &str)]) -> LoadedPolicies {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    for (name, text) in files {
+        std::fs::File::create(folder.path().join(name))
+            .and_then(|mut file| std::io::Write::write_all(&mut file, text.as_bytes()))
+            .expect("a file");
+    }
+    load_policies(&[PolicyPath { name: "p".to_owned(), path: folder.path().to_path_buf() }])
+}
+
+#[test]
+fn files_form_one_policy_by_name() {
+    let loaded = loaded(&[
+        ("b.yaml", "version: 1\ndefault: block\nrules: [ { id: second, match: y, action: allow } ]\n"),
+        ("a.yaml", "version: 1\nrules: [ { id: first, match: x, action: allow } ]\n"),
+    ]);
+    let policy = loaded.compiled.unwrap_or_else(|| panic!("{:#?}", loaded.diagnostics));
+    let rules: Vec<_> = policy.rules().iter().map(|rule| rule.label()).collect();
+    assert_eq!(
+        (rules, policy.files()),
+        (vec!["first", "second"], ["p/a.yaml", "p/b.yaml"].map(str::to_owned).as_slice())
+    );
+}
+
+#[test]
+fn problems_of_rules_are_told_at_their_place_in_every_file_at_once() {
+    let loaded = loaded(&[
+        ("a.yaml", "version: 1\nrules:\n  - match: x\n    when: args.a >\n    action: allow\n"),
+        ("b.yaml", "version: 1\nrules:\n  - match: x\n    action: allow\n    approval: { hold: 5s }\n"),
+        ("c.yaml", "version: 1\nrulez: []\n"),
+    ]);
+    assert!(loaded.compiled.is_none());
+    let places: Vec<_> =
+        loaded.diagnostics.iter().map(|d| (d.file.as_str(), d.place.map(|p| p.line), d.code)).collect();
+    for expected in [
+        ("p/a.yaml", Some(4), Code::Policy),
+        ("p/b.yaml", Some(5), Code::Policy),
+        ("p/c.yaml", Some(2), Code::UnknownKey),
+    ] {
+        assert!(places.contains(&expected), "{expected:?}: {:#?}", loaded.diagnostics);
+    }
+}

@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use super::diagnostic::{Code, Diagnostic};
 use super::model::values::{Text, ValueError};
 use super::secrets::{Env, Secret, SecretText};
-use super::yaml::{Document, Segment};
+use super::yaml::Document;
+use crate::domain::policy::PathSegment;
 
 mod limits;
 mod listeners;
@@ -42,22 +43,22 @@ pub(super) struct Context<'a> {
 
 impl Context<'_> {
     /// Notes an error at the value under `path`.
-    pub(super) fn error(&mut self, path: &[Segment], code: Code, message: impl AsRef<str>, hint: &str) {
+    pub(super) fn error(&mut self, path: &[PathSegment], code: Code, message: impl AsRef<str>, hint: &str) {
         self.found.push(self.document.at_value(path, code, message).hint(hint));
     }
 
     /// Notes a warning at the value under `path`.
-    pub(super) fn warn(&mut self, path: &[Segment], code: Code, message: impl AsRef<str>, hint: &str) {
+    pub(super) fn warn(&mut self, path: &[PathSegment], code: Code, message: impl AsRef<str>, hint: &str) {
         self.found.push(self.document.at_value(path, code, message).hint(hint).warning());
     }
 
     /// Notes an error of a single value.
-    fn value_error(&mut self, path: &[Segment], code: Code, error: ValueError) {
+    fn value_error(&mut self, path: &[PathSegment], code: Code, error: ValueError) {
         self.found.push(self.document.at_value(path, code, error.message).hint_if(error.hint));
     }
 
     /// Resolves a secret; `None` after noting why not.
-    fn secret(&mut self, path: &[Segment], text: &Text<SecretText>) -> Option<Secret<String>> {
+    fn secret(&mut self, path: &[PathSegment], text: &Text<SecretText>) -> Option<Secret<String>> {
         match text.0.resolve(self.env, self.folder) {
             Ok(resolved) => {
                 self.files.extend(resolved.files);
@@ -71,7 +72,7 @@ impl Context<'_> {
     }
 
     /// Reads a file that the value under `path` names; `None` after noting why not.
-    fn file(&mut self, path: &[Segment], name: &str, bytes_max: u64) -> Option<Vec<u8>> {
+    fn file(&mut self, path: &[PathSegment], name: &str, bytes_max: u64) -> Option<Vec<u8>> {
         let file = self.folder.join(name);
         let read = super::files::read_bounded(&file, bytes_max);
         self.files.push(file);
@@ -88,6 +89,6 @@ impl Context<'_> {
 
 /// A path from keys and indices.
 macro_rules! at {
-    ($($segment:expr),+ $(,)?) => { [$($crate::config::yaml::Segment::from($segment)),+] };
+    ($($segment:expr),+ $(,)?) => { [$($crate::domain::policy::PathSegment::from($segment)),+] };
 }
 pub(super) use at;

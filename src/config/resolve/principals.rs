@@ -9,8 +9,9 @@ use crate::config::model::values::{Sha256Hex, Text, TextValue};
 use crate::config::model::{AgentModel, MetricsModel, ReviewerModel, Role};
 use crate::config::secrets::{Secret, SecretText};
 use crate::config::settings::{AgentCredential, ReviewerCredential};
-use crate::config::yaml::{Segment, path_text};
+use crate::config::yaml::path_text;
 use crate::domain::identity::{AgentId, Reviewer, ReviewerRole};
+use crate::domain::policy::PathSegment;
 
 /// SHA-256 of the empty text: somebody hashed nothing.
 const EMPTY_SHA256: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
@@ -105,7 +106,7 @@ pub(in crate::config) fn distinct_tokens(
         .enumerate()
         .map(|(i, person)| (at!["reviewers", i, "token_sha256"].to_vec(), &person.token_sha256));
     let metrics = metrics.token_sha256.iter().map(|text| (at!["metrics", "token_sha256"].to_vec(), text));
-    let mut seen: HashMap<String, Vec<Segment>> = HashMap::new();
+    let mut seen: HashMap<String, Vec<PathSegment>> = HashMap::new();
     for (at, text) in agents.chain(people).chain(metrics) {
         // What cannot be resolved was reported where it is resolved for use.
         let Ok(resolved) = text.0.resolve(context.env, context.folder) else { continue };
@@ -121,14 +122,14 @@ pub(in crate::config) fn distinct_tokens(
     }
 }
 
-fn unique<'m>(context: &mut Context<'_>, at: &[Segment], what: &str, id: &'m str, seen: &mut HashSet<&'m str>) {
+fn unique<'m>(context: &mut Context<'_>, at: &[PathSegment], what: &str, id: &'m str, seen: &mut HashSet<&'m str>) {
     if !seen.insert(id) {
         let message = format!("there are two {what}s with the id `{id}`");
         context.error(at, Code::DuplicateName, message, "give each its own id");
     }
 }
 
-fn digest(context: &mut Context<'_>, at: &[Segment], text: &Text<SecretText>) -> Option<Secret<[u8; 32]>> {
+fn digest(context: &mut Context<'_>, at: &[PathSegment], text: &Text<SecretText>) -> Option<Secret<[u8; 32]>> {
     let resolved = context.secret(at, text)?;
     if resolved.expose() == EMPTY_SHA256 {
         let message = "this is the SHA-256 of an empty token";

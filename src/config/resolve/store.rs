@@ -10,11 +10,11 @@ use crate::config::diagnostic::Code;
 use crate::config::model::StoreModel;
 use crate::config::secrets::Secret;
 use crate::config::settings::StoreSettings;
-use crate::config::yaml::Segment;
+use crate::domain::policy::PathSegment;
 
 pub(in crate::config) fn store(context: &mut Context<'_>, model: &StoreModel) -> Option<StoreSettings> {
     let mapping = context.document.value().get("store").is_some_and(serde_yaml::Value::is_mapping);
-    let at: Vec<Segment> = if mapping { at!["store", "url"].to_vec() } else { at!["store"].to_vec() };
+    let at: Vec<PathSegment> = if mapping { at!["store", "url"].to_vec() } else { at!["store"].to_vec() };
     let secret_key = model.secret_key.as_ref().map(|text| secret_key(context, text));
     let url = context.secret(&at, &model.url)?;
     let path = sqlite_path(context, &at, url.expose())?;
@@ -33,7 +33,7 @@ fn shown_folder(path: &Path) -> String {
     path.parent().map_or_else(String::new, |folder| folder.display().to_string())
 }
 
-fn sqlite_path(context: &mut Context<'_>, at: &[Segment], url: &str) -> Option<PathBuf> {
+fn sqlite_path(context: &mut Context<'_>, at: &[PathSegment], url: &str) -> Option<PathBuf> {
     let hint =
         "write `sqlite:///absolute/path.db`, or `sqlite://relative/path.db` from the configuration file's folder";
     let Some(path) = url.strip_prefix("sqlite://") else {

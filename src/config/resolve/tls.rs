@@ -14,7 +14,7 @@ use super::{Context, at};
 use crate::config::diagnostic::Code;
 use crate::config::model::listeners::{ClientAuth, TlsModel};
 use crate::config::settings::TlsSettings;
-use crate::config::yaml::Segment;
+use crate::domain::policy::PathSegment;
 
 /// The largest PEM file read.
 const PEM_BYTES_MAX: u64 = 1024 * 1024;
@@ -57,7 +57,7 @@ pub(super) fn listener(context: &mut Context<'_>, name: &str, model: &TlsModel) 
 /// The path of a PEM file that names authorities to trust, once it has been read and found good.
 pub(super) fn authorities(
     context: &mut Context<'_>,
-    at: &[Segment],
+    at: &[PathSegment],
     file: &str,
 ) -> Option<PathBuf> {
     let mut store = RootCertStore::empty();
@@ -71,7 +71,7 @@ pub(super) fn authorities(
     Some(context.folder.join(file))
 }
 
-fn certificates(context: &mut Context<'_>, at: &[Segment], file: &str) -> Option<Vec<CertificateDer<'static>>> {
+fn certificates(context: &mut Context<'_>, at: &[PathSegment], file: &str) -> Option<Vec<CertificateDer<'static>>> {
     let bytes = context.file(at, file, PEM_BYTES_MAX)?;
     let hint = "name a PEM file with `BEGIN CERTIFICATE` blocks, leaf first";
     match CertificateDer::pem_slice_iter(&bytes).collect::<Result<Vec<_>, _>>() {
@@ -87,7 +87,7 @@ fn certificates(context: &mut Context<'_>, at: &[Segment], file: &str) -> Option
     }
 }
 
-fn private_key(context: &mut Context<'_>, at: &[Segment], file: &str) -> Option<PrivateKeyDer<'static>> {
+fn private_key(context: &mut Context<'_>, at: &[PathSegment], file: &str) -> Option<PrivateKeyDer<'static>> {
     let bytes = context.file(at, file, PEM_BYTES_MAX)?;
     // The parser's own error is not shown: it may quote what it read.
     PrivateKeyDer::from_pem_slice(&bytes).ok().or_else(|| {

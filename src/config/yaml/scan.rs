@@ -9,40 +9,32 @@ use saphyr_parser::{Event, Marker, Parser, ScalarStyle};
 
 use super::{DEPTH_MAX, Span};
 use crate::config::diagnostic::{Code, Diagnostic, Place, Source};
+use crate::domain::policy::PathSegment;
 
 /// The most refusals that one scan reports.
 const REFUSALS_MAX: usize = 50;
 
-/// One step from a mapping or a list to what is in it.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Segment {
-    /// A key of a mapping.
-    Key(String),
-    /// An item of a list, counted from 0.
-    Index(usize),
-}
-
-impl From<&str> for Segment {
+impl From<&str> for PathSegment {
     fn from(key: &str) -> Self {
-        Segment::Key(key.to_owned())
+        PathSegment::Key(key.to_owned())
     }
 }
 
-impl From<usize> for Segment {
+impl From<usize> for PathSegment {
     fn from(index: usize) -> Self {
-        Segment::Index(index)
+        PathSegment::Index(index)
     }
 }
 
 /// A path as people read it: `upstreams.payments.tools[0].call`; empty for the document itself.
-pub fn path_text(path: &[Segment]) -> String {
+pub fn path_text(path: &[PathSegment]) -> String {
     let mut text = String::new();
     for segment in path {
         // Writing into a `String` cannot fail.
         let _ = match segment {
-            Segment::Key(key) if text.is_empty() => write!(text, "{key}"),
-            Segment::Key(key) => write!(text, ".{key}"),
-            Segment::Index(index) => write!(text, "[{index}]"),
+            PathSegment::Key(key) if text.is_empty() => write!(text, "{key}"),
+            PathSegment::Key(key) => write!(text, ".{key}"),
+            PathSegment::Index(index) => write!(text, "[{index}]"),
         };
     }
     text
@@ -78,26 +70,26 @@ pub struct Spans {
 
 impl Spans {
     /// The value under `path`, or the nearest value around it.
-    pub fn value(&self, path: &[Segment]) -> (Place, Span) {
+    pub fn value(&self, path: &[PathSegment]) -> (Place, Span) {
         let (_, node) = self.find(path);
         (node.place, node.span.clone())
     }
 
     /// The key that ends `path` (or the item, for an index), or the nearest key around it; the document's first
     /// value when there is none.
-    pub fn key(&self, path: &[Segment]) -> (Place, Span) {
+    pub fn key(&self, path: &[PathSegment]) -> (Place, Span) {
         let (key, node) = self.find(path);
         key.map_or((node.place, node.span.clone()), |key| (key.place, key.span.clone()))
     }
 
-    fn find(&self, path: &[Segment]) -> (Option<&Key>, &Node) {
+    fn find(&self, path: &[PathSegment]) -> (Option<&Key>, &Node) {
         let mut found: (Option<&Key>, &Node) = (None, &self.root);
         for segment in path {
             let next = match (segment, &found.1.children) {
-                (Segment::Key(name), Children::Entries(entries)) => {
+                (PathSegment::Key(name), Children::Entries(entries)) => {
                     entries.iter().find(|(key, _)| key.name == *name).map(|(key, node)| (Some(key), node))
                 }
-                (Segment::Index(index), Children::Items(items)) => items.get(*index).map(|node| (None, node)),
+                (PathSegment::Index(index), Children::Items(items)) => items.get(*index).map(|node| (None, node)),
                 _ => None,
             };
             match next {

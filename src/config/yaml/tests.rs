@@ -82,7 +82,7 @@ fn an_empty_file_is_refused() {
 fn places_count_characters_and_survive_text_beyond_ascii_and_a_byte_order_mark() {
     let text = "\u{feff}é: [ü, {ß: x}]\nb: ok\n";
     let document = read(Source::new("f.yaml", text)).expect("valid");
-    let path: Vec<Segment> = vec!["é".into(), 1.into(), "ß".into()];
+    let path: Vec<PathSegment> = vec!["é".into(), 1.into(), "ß".into()];
     let (place, span) = document.spans().value(&path);
     assert_eq!(place, Place { line: 1, column: 12 });
     assert_eq!(&document.source().text[span], "x");
