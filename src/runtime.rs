@@ -122,7 +122,7 @@ pub async fn start(config: Config, origin: Origin) -> Result<Running, Error> {
     let admin = Listener::bind(config.admin.listen, tls[1].clone())?;
     let listening = (proxy.address(), admin.address());
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let policy = build::policy(&config);
+    let policy = config.policies.compiled().clone();
     let upstreams: Vec<String> = config.upstreams.keys().map(|name| name.as_str().to_owned()).collect();
     let known = known_rules(&policy);
     let metrics = Metrics::new(env!("CARGO_PKG_VERSION"), Known { upstreams: &upstreams, rules: &known });

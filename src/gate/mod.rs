@@ -79,7 +79,7 @@ pub struct Parts {
     /// Where `now` comes from.
     pub clock: Arc<dyn Clock>,
     /// The policy to begin with.
-    pub policy: CompiledPolicy,
+    pub policy: Arc<CompiledPolicy>,
     /// The limits to begin with.
     pub limits: Limits,
     /// Seals stored requests and results.
@@ -150,7 +150,7 @@ impl Gate {
         let inner = Inner {
             store: parts.store,
             clock: parts.clock,
-            policy: ArcSwap::from_pointee(parts.policy),
+            policy: ArcSwap::new(parts.policy),
             limits: ArcSwap::from_pointee(parts.limits),
             sealer: parts.sealer,
             sender: parts.sender,

@@ -3,6 +3,7 @@
 //!
 //! Each sweep takes no input, reads the store and may run at any time and any number of times.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::domain::approval::{Approval, Canceller, Command, Status};
@@ -43,12 +44,12 @@ impl Gate {
     }
 
     /// Puts a new policy and new limits in force and judges what is pending again.
-    pub async fn reload(&self, policy: CompiledPolicy, limits: Limits) -> Result<(), Error> {
+    pub async fn reload(&self, policy: Arc<CompiledPolicy>, limits: Limits) -> Result<(), Error> {
         self.inner.limits.store(limits.into());
         if policy.revision() == self.policy_revision() {
             return Ok(());
         }
-        self.inner.policy.store(policy.into());
+        self.inner.policy.store(policy);
         self.judge_pending_again().await
     }
 

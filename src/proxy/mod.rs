@@ -29,7 +29,7 @@ use crate::gate::held::HeldRequest;
 use crate::gate::intake::{Body, Call, Entry, Shown};
 use crate::gate::parking::{Held, Order, Patience, RuleTerms};
 use crate::gate::{Gate, release::Permit};
-use crate::problem::{REQUEST_ID_HEADER, Problem};
+use crate::problem::REQUEST_ID_HEADER;
 use crate::protocol::head::{
     CheckedHead, Framing, HeadView, Prefer, check_head, check_json_content_type, check_no_content_encoding,
     strip_for_upstream,

@@ -15,7 +15,6 @@ use crate::auth::{Anonymous, Authenticator, Credential};
 use crate::config::settings::{self, Config};
 use crate::connect::{Trust, UpstreamClient, UpstreamOptions};
 use crate::domain::identity::Principal;
-use crate::domain::policy::CompiledPolicy;
 use crate::gate;
 use crate::listener::{self, ClientAuth, TlsError, TlsFiles, TlsState};
 use crate::protocol::head::{HEADER_COUNT_MAX, HeadLimits};
@@ -105,16 +104,6 @@ fn upstream(upstream: &settings::Upstream, metrics: &Metrics) -> Result<Upstream
     })
 }
 
-/// The policy as it is enforced.
-pub(super) fn policy(config: &Config) -> CompiledPolicy {
-    let files = config.policies.files.iter().map(|f| crate::domain::policy::PolicyFile{ name: f.name.clone(), model: f.model.clone(), source_sha256: f.sha256 }).collect();
-    let policy = crate::domain::policy::compile(files).expect("TEMP");
-    match config.mode {
-        settings::Mode::Enforce => policy,
-        settings::Mode::Shadow => policy.in_shadow(),
-    }
-}
-
 /// The gate's limits.
 pub(super) fn limits(config: &Config) -> gate::Limits {
     gate::Limits {
@@ -156,7 +145,7 @@ pub(super) fn admin_settings(config: &Config) -> web::Settings {
     let over_tls = config.admin.tls.is_some() || config.admin.public_url.as_ref().is_some_and(|url| url.tls());
     web::Settings {
         allowed_hosts: config.admin.allowed_hosts.iter().map(ToString::to_string).collect(),
-        public_origin: config.admin.public_url.as_ref().map(|url| url.origin()),
+        public_origin: config.admin.public_url.as_ref().map(|url| url.origin().to_owned()),
         cookies: if over_tls { Cookies::Secure } else { Cookies::Plain },
         session_ttl: config.admin.session_ttl,
         body_bytes_max: config.limits.body_bytes_max,

@@ -9,11 +9,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use notify::{RecursiveMode, Watcher};
 use tokio::sync::mpsc;
 
 use super::{Live, build};
-use crate::config::load::{Loaded, Reviewers, load};
+use crate::config::load::{Loaded, load};
 use crate::config::secrets::ProcessEnv;
 use crate::config::settings::Config;
 use crate::domain::audit::{Actor, Event, EventKind};
@@ -25,11 +26,14 @@ const QUIET: Duration = Duration::from_millis(300);
 /// Watches and reloads until the process drains.
 pub(super) async fn run(live: Arc<Live>, files_read: Vec<PathBuf>) {
     let (changes, mut changed) = mpsc::channel::<()>(1);
-    let watcher = watch(&files_read, changes);
-    if let Err(error) = &watcher {
-        tracing::warn!(%error, "files are not watched; reload with SIGHUP");
-    }
-    let mut watcher = watcher.ok();
+    let watched = Arc::new(ArcSwap::from_pointee(Watched::new(&files_read)));
+    let mut watcher = match watch(&watched, changes) {
+        Ok(watcher) => Some(watcher),
+        Err(error) => {
+            tracing::warn!(%error, "files are not watched; reload with SIGHUP");
+            None
+        }
+    };
     let mut hangup = match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup()) {
         Ok(signal) => signal,
         Err(error) => return tracing::error!(%error, "SIGHUP cannot be received"),
@@ -43,32 +47,63 @@ pub(super) async fn run(live: Arc<Live>, files_read: Vec<PathBuf>) {
             }
             () = live.drain.cancelled() => return,
         }
-        let files = reload(&live).await;
+        let now_watched = Watched::new(&reload(&live).await);
         if let Some(watcher) = &mut watcher {
-            for folder in folders(&files) {
-                // Watching a folder twice is harmless.
-                drop(watcher.watch(&folder, RecursiveMode::NonRecursive));
+            for folder in now_watched.folders.difference(&watched.load().folders) {
+                if let Err(error) = watcher.watch(folder, RecursiveMode::NonRecursive) {
+                    tracing::warn!(folder = %folder.display(), %error, "this folder is not watched");
+                }
             }
         }
+        watched.store(Arc::new(now_watched));
     }
 }
 
-fn folders(files: &[PathBuf]) -> BTreeSet<PathBuf> {
-    let folder = |file: &PathBuf| if file.is_dir() { Some(file.clone()) } else { file.parent().map(Path::to_path_buf) };
-    let named = |path: PathBuf| if path.as_os_str().is_empty() { PathBuf::from(".") } else { path };
-    files.iter().filter_map(folder).map(named).collect()
+/// What a reload would look at. Folders are watched, not files: editors rename over a file, config maps swap a link. But only
+/// what the configuration names counts: the store and its log may lie in the same folder.
+struct Watched {
+    files: BTreeSet<PathBuf>,
+    folders: BTreeSet<PathBuf>,
+    /// Folders whose policy files are read whatever they are called.
+    policy_folders: BTreeSet<PathBuf>,
 }
 
-/// Folders are watched, not files: editors rename over a file, config maps swap a link.
-fn watch(files: &[PathBuf], changes: mpsc::Sender<()>) -> notify::Result<notify::RecommendedWatcher> {
+impl Watched {
+    fn new(looked_at: &[PathBuf]) -> Self {
+        let absolute = |path: &PathBuf| std::path::absolute(path).unwrap_or_else(|_| path.clone());
+        let (policy_folders, files): (BTreeSet<_>, BTreeSet<_>) =
+            looked_at.iter().map(absolute).partition(|path| path.is_dir());
+        let parents = files.iter().filter_map(|file| file.parent()).map(Path::to_path_buf);
+        let folders = parents.chain(policy_folders.iter().cloned()).collect();
+        Self { files, folders, policy_folders }
+    }
+
+    fn cares_for(&self, path: &Path) -> bool {
+        let is_policy = path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml");
+        let in_policies = path.parent().is_some_and(|folder| self.policy_folders.contains(folder));
+        // Config maps are swapped by a link named `..data` beside the files.
+        let is_swap = path.file_name().is_some_and(|name| name == "..data");
+        self.files.contains(path) || (is_policy && in_policies) || is_swap
+    }
+}
+
+fn watch(
+    watched: &Arc<ArcSwap<Watched>>,
+    changes: mpsc::Sender<()>,
+) -> notify::Result<notify::RecommendedWatcher> {
+    let seen = watched.clone();
     let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-        if event.is_ok_and(|event| !event.kind.is_access()) {
+        let watched = seen.load();
+        let matters = |event: notify::Event| {
+            !event.kind.is_access() && event.paths.iter().any(|path| watched.cares_for(path))
+        };
+        if event.is_ok_and(matters) {
             // A full channel already says that something changed.
             drop(changes.try_send(()));
         }
     })?;
-    for folder in folders(files) {
-        watcher.watch(&folder, RecursiveMode::NonRecursive)?;
+    for folder in &watched.load().folders {
+        watcher.watch(folder, RecursiveMode::NonRecursive)?;
     }
     Ok(watcher)
 }
@@ -98,7 +133,7 @@ async fn take_over(live: &Live, config: &Config) -> Result<(), super::Error> {
     let authenticator = Arc::new(build::authenticator(config));
     let surface = build::surface(config, authenticator.clone(), &live.metrics)?;
     live.tls_reload(config)?;
-    let policy = build::policy(config);
+    let policy = config.policies.compiled().clone();
     let changed = policy.revision() != live.gate.policy_revision();
     for setting in live.needs_restart(config) {
         tracing::warn!(setting, "this setting takes effect at the next start");
@@ -111,6 +146,7 @@ async fn take_over(live: &Live, config: &Config) -> Result<(), super::Error> {
     let limits = build::limits(config);
     live.metrics.pending_limit(limits.pending_total_max);
     live.surface.store(Arc::new(surface));
+    live.settings.store(Arc::new(build::admin_settings(config)));
     live.authenticator.store(authenticator);
     live.gate.reload(policy, limits).await?;
     let mut detail = serde_json::Map::new();

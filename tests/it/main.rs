@@ -1,3 +1,13 @@
 //! One binary for all integration tests: a module for each behaviour.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "tests read files, clocks and the environment on their own; the product takes them as arguments"
+)]
 
+mod architecture;
+mod hold;
+mod parking;
+mod reload;
+mod shutdown;
 mod store_conformance;
+mod support;

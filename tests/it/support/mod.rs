@@ -5,6 +5,7 @@ pub(crate) mod home;
 pub(crate) mod http;
 pub(crate) mod origin;
 pub(crate) mod people;
+pub(crate) mod rig;
 pub(crate) mod rust_source;
 pub(crate) mod spy;
 pub(crate) mod wait;
