@@ -69,7 +69,7 @@ pub enum PathSegment {
 }
 
 /// A policy ready to judge calls.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct CompiledPolicy {
     pub(super) rules: Vec<Rule>,
     pub(super) index: NameIndex,
@@ -225,10 +225,7 @@ impl Compiler {
     }
 
     fn condition(&mut self, source: &str) -> Result<Arc<Condition>, Vec<Problem>> {
-        self.conditions
-            .entry(source.to_owned())
-            .or_insert_with(|| Condition::compile(source).map(Arc::new))
-            .clone()
+        self.conditions.entry(source.to_owned()).or_insert_with(|| Condition::compile(source).map(Arc::new)).clone()
     }
 }
 

@@ -142,12 +142,6 @@ impl CompiledPolicy {
             };
             (outcome, error.map(|error| error.to_string()))
         };
-        Tried {
-            rule: rule.label().to_owned(),
-            file: rule.file().to_owned(),
-            action: rule.action(),
-            outcome,
-            error,
-        }
+        Tried { rule: rule.label().to_owned(), file: rule.file().to_owned(), action: rule.action(), outcome, error }
     }
 }

@@ -31,7 +31,7 @@ pub enum ToolPattern {
 }
 
 /// The index over the tool patterns of a list of rules.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct NameIndex {
     exact: HashMap<Box<str>, Vec<Entry>>,
     /// One pattern for each element of `filed`.

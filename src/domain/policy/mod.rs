@@ -7,11 +7,13 @@
 //! Invariants: the first matching rule wins; a condition that cannot be evaluated never loosens; numbers are compared
 //! by their exact decimal value; what is not understood is an error at load, never ignored.
 
+pub mod cases;
 pub mod compile;
 pub mod condition;
 pub mod decide;
 pub mod explain;
 pub mod glob;
+pub mod lint;
 pub mod matcher;
 pub mod model;
 pub mod redact;

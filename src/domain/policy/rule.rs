@@ -24,7 +24,7 @@ pub const REJECT_MEMORY_DEFAULT: Duration = Duration::from_secs(5 * 60);
 pub const RESULT_TTL_DEFAULT: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// A compiled rule.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Rule {
     pub(super) id: Option<String>,
     pub(super) label: String,

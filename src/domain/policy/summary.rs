@@ -173,7 +173,10 @@ mod tests {
         let args = Value::Object(vec![
             ("amount".into(), Value::Number(Number::from_checked("1.50e2"))),
             ("who".into(), Value::String("Ana \"A\"".into())),
-            ("card".into(), Value::Object(vec![("n".into(), Value::String("4111".into())), ("cc".into(), Value::Null)])),
+            (
+                "card".into(),
+                Value::Object(vec![("n".into(), Value::String("4111".into())), ("cc".into(), Value::Null)]),
+            ),
             ("long".into(), Value::String("x".repeat(1_000).into())),
             ("list".into(), Value::Array(vec![Value::Bool(true)])),
         ]);
@@ -218,7 +221,8 @@ mod tests {
 
     #[test]
     fn unknown_names_are_found_at_load() {
-        for template in ["${amount}", "${args}", "${args.}", "${args.a..b}", "${tool.x}", "${", "${args.a", "${query.}"] {
+        for template in ["${amount}", "${args}", "${args.}", "${args.a..b}", "${tool.x}", "${", "${args.a", "${query.}"]
+        {
             assert!(Summary::compile(template).is_err(), "{template}");
         }
     }

@@ -84,8 +84,9 @@ fn a_condition_that_cannot_be_evaluated_never_loosens() {
         ("block", VerdictKind::Blocked),
         ("require_approval", VerdictKind::WaitingForApproval),
     ] {
-        let yaml =
-            format!("version: 1\ndefault: block\nrules:\n  - {{id: r, match: '*', when: args.gone == 1, action: {action}}}\n");
+        let yaml = format!(
+            "version: 1\ndefault: block\nrules:\n  - {{id: r, match: '*', when: args.gone == 1, action: {action}}}\n"
+        );
         let policy = policy(&yaml);
         let verdict = verdict(&policy, "t", Args::Absent);
         assert_eq!(verdict.kind, expected, "{action}");
@@ -197,7 +198,10 @@ rules:
         ("9.approval.approvers.all_of", "an empty list"),
         ("10.id", "an `id` needs"),
     ] {
-        assert!(found.iter().any(|(at, text)| at == path && text.starts_with(message)), "{path}: {message}\n{found:#?}");
+        assert!(
+            found.iter().any(|(at, text)| at == path && text.starts_with(message)),
+            "{path}: {message}\n{found:#?}"
+        );
     }
     assert_eq!(found.len(), 16, "{found:#?}");
 }
