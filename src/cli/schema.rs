@@ -66,11 +66,46 @@ mod tests {
     #[test]
     fn the_schema_of_the_configuration_accepts_no_null_and_no_unknown_key() {
         let schema = text(SchemaOf::Config);
-        assert!(!schema.contains("\"null\""), "{schema}");
+        assert!(!schema.contains("\"null\"") && !schema.contains(": null"), "{schema}");
         let parsed: serde_json::Value = serde_json::from_str(&schema).expect("JSON");
         let structs = parsed["$defs"].as_object().expect("definitions").values().chain([&parsed]);
         for definition in structs.filter(|definition| definition.get("properties").is_some()) {
             assert_eq!(definition["additionalProperties"], false, "{definition}");
+        }
+    }
+
+    /// Every member of every `properties` in a schema: the section it belongs to, and its own schema.
+    fn properties<'a>(schema: &'a serde_json::Value, found: &mut Vec<(&'a str, &'a serde_json::Value)>) {
+        let definitions = schema["$defs"].as_object().expect("definitions").values();
+        for definition in definitions.chain([schema]) {
+            let members = definition.get("properties").and_then(serde_json::Value::as_object);
+            found.extend(members.into_iter().flatten().map(|(name, member)| (name.as_str(), member)));
+        }
+    }
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "a test reads a checked-in page")]
+    fn the_reference_page_names_every_key_and_every_default() {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/reference/configuration.md");
+        let page = std::fs::read_to_string(path).expect("the reference page");
+        let schema = model::schema();
+        let mut found = Vec::new();
+        properties(&schema, &mut found);
+        assert!(found.len() > 40, "the walk finds the keys: {}", found.len());
+        for (key, member) in found {
+            let rows: Vec<&str> = page.lines().filter(|line| line.starts_with(&format!("| `{key}` |"))).collect();
+            let in_text = page.contains(&format!("`{key}`: PEM file"));
+            assert!(!rows.is_empty() || in_text, "no row for `{key}`");
+            let default = match member.get("default") {
+                Some(serde_json::Value::String(text)) => text.clone(),
+                Some(number @ serde_json::Value::Number(_)) => number.to_string(),
+                Some(yes @ serde_json::Value::Bool(_)) => yes.to_string(),
+                _ => continue,
+            };
+            assert!(
+                rows.iter().any(|row| row.contains(&format!("`{default}`"))),
+                "`{key}` without `{default}`: {rows:?}"
+            );
         }
     }
 }

@@ -359,3 +359,17 @@ upstreams: { payments: { url: \"http://h\", openapi: api.json, headers: { k: \"$
         assert!(loaded.files_read.contains(&folder.path().join(name)), "{name}: {:?}", loaded.files_read);
     }
 }
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "a test reads a checked-in page")]
+fn the_example_of_the_reference_page_loads() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/reference/configuration.md");
+    let page = std::fs::read_to_string(page).expect("the reference page");
+    let example = page.split("```yaml\n").nth(1).and_then(|rest| rest.split("```").next()).expect("an example");
+    let env = [("SUPPORT_BOT_TOKEN_SHA256", A), ("ALICE_TOKEN_SHA256", B), ("PAYMENTS_TOKEN", "x")];
+    let loaded = load_text("example", example, folder().path(), &env, Reviewers::Required);
+    // The store's folder is that of an installation; everything else must be in order.
+    let others = loaded.diagnostics.iter().filter(|found| !found.message.contains("the folder of the store"));
+    assert_eq!(others.map(ToString::to_string).collect::<Vec<_>>(), [] as [String; 0]);
+    assert_eq!(loaded.config.map(|config| config.upstreams.len()), Some(1));
+}

@@ -261,6 +261,9 @@ fn without_null(schema: &mut Schema) {
     if object.get("default").is_some_and(serde_json::Value::is_null) {
         object.remove("default");
     }
+    if let Some(serde_json::Value::Object(members)) = object.get_mut("default") {
+        members.retain(|_, value| !value.is_null());
+    }
     if let Some(serde_json::Value::Array(types)) = object.get_mut("type") {
         types.retain(|name| name != "null");
         if let [only] = types.as_slice() {
