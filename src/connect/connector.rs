@@ -5,7 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use std::vec;
@@ -15,7 +15,7 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::connect::dns::Name;
 use hyper_util::rt::TokioIo;
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{ClientConfig, ConfigBuilder, RootCertStore, WantsVerifier};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 use rustls_platform_verifier::BuilderVerifierExt;
@@ -107,17 +107,8 @@ impl Connector {
 }
 
 fn client_config(trust: &Trust) -> Result<ClientConfig, TrustError> {
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let builder = || ClientConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions();
-    let roots = match trust {
-        Trust::Platform => match builder()?.with_platform_verifier() {
-            Ok(config) => return Ok(config.with_no_client_auth()),
-            Err(error) => {
-                // An image without certificates may still serve upstreams in cleartext.
-                tracing::warn!(%error, "the operating system trusts no certificates: no https upstream will be trusted");
-                RootCertStore::empty()
-            }
-        },
+    match trust {
+        Trust::Platform => platform_config(),
         Trust::File(path) => {
             let mut roots = RootCertStore::empty();
             let unreadable = |source| TrustError::Unreadable { path: path.clone(), source };
@@ -128,10 +119,32 @@ fn client_config(trust: &Trust) -> Result<ClientConfig, TrustError> {
             if roots.is_empty() {
                 return Err(TrustError::Empty { path: path.clone() });
             }
-            roots
+            Ok(builder()?.with_root_certificates(roots).with_no_client_auth())
+        }
+    }
+}
+
+fn builder() -> Result<ConfigBuilder<ClientConfig, WantsVerifier>, rustls::Error> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()
+}
+
+/// Made once a process: reading the operating system's certificates takes milliseconds, and otherwise each upstream would do
+/// it at each reload.
+fn platform_config() -> Result<ClientConfig, TrustError> {
+    static PLATFORM: OnceLock<ClientConfig> = OnceLock::new();
+    if let Some(config) = PLATFORM.get() {
+        return Ok(config.clone());
+    }
+    let config = match builder()?.with_platform_verifier() {
+        Ok(config) => config.with_no_client_auth(),
+        Err(error) => {
+            // An image without certificates may still serve upstreams in cleartext.
+            tracing::warn!(%error, "the operating system trusts no certificates: no https upstream will be trusted");
+            builder()?.with_root_certificates(RootCertStore::empty()).with_no_client_auth()
         }
     };
-    Ok(builder()?.with_root_certificates(roots).with_no_client_auth())
+    Ok(PLATFORM.get_or_init(|| config).clone())
 }
 
 impl Service<Uri> for Connector {

@@ -47,7 +47,8 @@ pub struct UpstreamOptions {
 /// Which certificates upstreams must come from.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Trust {
-    /// Those that the operating system trusts. Where it has none, no `https` upstream is trusted.
+    /// Those that the operating system trusted when the process first looked. Where it has none, no `https` upstream is
+    /// trusted.
     #[default]
     Platform,
     /// Those in this PEM file, and no other.

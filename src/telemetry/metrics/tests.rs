@@ -238,6 +238,7 @@ fn closed(state: State) -> Approval {
             reject_memory: Duration::ZERO,
             result_ttl: Duration::ZERO,
             policy_revision: "one".to_owned(),
+            rule_digest: None,
         },
         created_at: Timestamp::from_millis(0),
         state,
