@@ -16,6 +16,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::api::{self, Surface as ApiSurface};
 use crate::auth::Authenticator;
+use crate::dashboard;
 use crate::config::load::Reviewers;
 use crate::config::settings::Config;
 use crate::domain::audit::{Actor, Event, EventKind};
@@ -185,7 +186,7 @@ fn serve(
 ) {
     let agents = api::router(shared, ApiSurface::AgentOnly);
     let calls = Arc::new(Proxy::new(live.gate.clone(), live.surface.clone(), agents, tracker.clone()));
-    let page = api::router(shared, ApiSurface::Admin);
+    let page = api::router(shared, ApiSurface::Admin).merge(dashboard::router(shared));
     let options = |name| build::listener_options(config, &live.metrics, name);
     for (surface, listener) in [("proxy", &proxy), ("admin", &admin)] {
         tracing::info!(surface, address = %listener.address(), tls = listener.is_tls(), "listening");

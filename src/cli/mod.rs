@@ -1,11 +1,11 @@
 //! The commands. Each parses its arguments, calls the library, prints, and says how it went by its exit code: 0 for yes, 1 for
 //! no, 2 when it could not find out.
 
-mod check;
-mod healthcheck;
+pub mod check;
+pub mod healthcheck;
 mod logs;
-mod serve;
-mod token;
+pub mod serve;
+pub mod token;
 
 use std::io::Write;
 use std::process::ExitCode;

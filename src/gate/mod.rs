@@ -214,7 +214,7 @@ impl Gate {
 
     /// How many approvals somebody waits for in this process.
     pub fn held_connections(&self) -> usize {
-        self.inner.waiters.len()
+        self.inner.waiters.count()
     }
 
     /// Bytes of bodies held in memory by waiting calls.

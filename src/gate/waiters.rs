@@ -39,13 +39,8 @@ impl Waiters {
     }
 
     /// How many approvals somebody waits for.
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.channels.len()
-    }
-
-    /// Whether nobody waits.
-    pub fn is_empty(&self) -> bool {
-        self.channels.is_empty()
     }
 }
 
@@ -103,8 +98,8 @@ mod tests {
         let waiters = Waiters::default();
         let (first, second) = (waiters.subscribe(id(1)), waiters.subscribe(id(1)));
         drop(first);
-        assert_eq!(waiters.len(), 1);
+        assert_eq!(waiters.count(), 1);
         drop(second);
-        assert!(waiters.is_empty());
+        assert_eq!(waiters.count(), 0);
     }
 }
