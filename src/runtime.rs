@@ -16,21 +16,22 @@ use tokio_util::task::TaskTracker;
 
 use crate::api::{self, Surface as ApiSurface};
 use crate::auth::Authenticator;
-use crate::dashboard;
 use crate::config::load::Reviewers;
 use crate::config::settings::Config;
+use crate::dashboard;
 use crate::domain::audit::{Actor, Event, EventKind};
 use crate::domain::identity::Reviewer;
 use crate::domain::time::Clock;
 use crate::gate::intake::known_rules;
+use crate::gate::measured::MeasuredStore;
 use crate::gate::{self, Gate, Parts};
 use crate::listener::{self, BindError, Listener, PeerInfo, TlsError, TlsState};
 use crate::proxy::Proxy;
 use crate::proxy::surface::Surface;
 use crate::proxy::upstream::DetachedSender;
+use crate::store;
 use crate::store::seal::{Sealer, load_or_create_key};
 use crate::store::sqlite::{Options, SqliteStore};
-use crate::store::{self, Store};
 use crate::telemetry::clock::SystemClock;
 use crate::telemetry::metrics::{Known, ListenerName, Metrics};
 use crate::web::{Settings, Shared};
@@ -134,7 +135,7 @@ pub async fn start(config: Config, origin: Origin) -> Result<Running, Error> {
     let authenticator = Arc::new(ArcSwap::from_pointee(build::authenticator(&config)));
     let surface = Arc::new(ArcSwap::from_pointee(build::surface(&config, authenticator.load_full(), &metrics)?));
     let gate = Gate::new(Parts {
-        store: store.clone() as Arc<dyn Store>,
+        store: Arc::new(MeasuredStore::new(store.clone(), metrics.clone(), clock.clone())),
         clock,
         limits: build::limits(&config),
         sealer,
@@ -201,8 +202,8 @@ fn serve(
 
 fn open_store(config: &Config) -> Result<(Arc<SqliteStore>, Sealer), Error> {
     let path = &config.store.path;
-    let store = SqliteStore::open(path, Options::default())
-        .map_err(|source| Error::Store { path: path.clone(), source })?;
+    let store =
+        SqliteStore::open(path, Options::default()).map_err(|source| Error::Store { path: path.clone(), source })?;
     let key = match &config.store.secret_key {
         Some(key) => *key.expose(),
         None => {
@@ -277,7 +278,9 @@ impl Running {
         self.tracker.close();
         let ended = tokio::time::timeout(self.drain_timeout, self.tracker.wait()).await.is_ok();
         if !ended {
-            tracing::warn!("some connections or releases did not end in time; releases still in flight will be unknown");
+            tracing::warn!(
+                "some connections or releases did not end in time; releases still in flight will be unknown"
+            );
         }
         drop(self.store);
         ended

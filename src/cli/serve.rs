@@ -28,15 +28,16 @@ pub fn run(args: &ServeArgs) -> ExitCode {
     }
     let Some(config) = loaded.config else {
         let errors = loaded.diagnostics.iter().filter(|found| found.severity == Severity::Error).count();
-        complain(&format!("{errors} problem(s) in the configuration; `holdpoint check -c FILE` shows each in its place"));
+        complain(&format!(
+            "{errors} problem(s) in the configuration; `holdpoint check -c FILE` shows each in its place"
+        ));
         return ExitCode::from(2);
     };
     if let Err(error) = super::logs::init(&config) {
         complain(&error.to_string());
         return ExitCode::from(2);
     }
-    let origin =
-        Origin { path: args.config.clone(), files_read: loaded.files_read, reviewers: Reviewers::Required };
+    let origin = Origin { path: args.config.clone(), files_read: loaded.files_read, reviewers: Reviewers::Required };
     runtime(async {
         let running = match start(config, origin).await {
             Ok(running) => running,

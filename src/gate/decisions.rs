@@ -253,9 +253,7 @@ pub fn is_settled(approval: &Approval) -> bool {
     use crate::domain::approval::ReleaseMode;
     match (approval.status(), &approval.execution) {
         (Status::Pending, _) | (_, Execution::Releasing { .. }) => false,
-        (Status::Approved, Execution::Held) => {
-            approval.call().is_none_or(|call| call.release == ReleaseMode::Attached)
-        }
+        (Status::Approved, Execution::Held) => approval.call().is_none_or(|call| call.release == ReleaseMode::Attached),
         _ => true,
     }
 }

@@ -153,9 +153,7 @@ impl<'a> Entry<'a> {
 
     /// A key in the arguments that could be taken for one that a rule reads: the call is refused then, whatever the verdict.
     pub fn confusable_key(&self, args: &Value<'_>) -> Option<String> {
-        viewed(&self.call, Body::Read(args), self.now, |view| {
-            self.policy.confusable_key(view, args, &confusable_with)
-        })
+        viewed(&self.call, Body::Read(args), self.now, |view| self.policy.confusable_key(view, args, &confusable_with))
     }
 
     /// Lets the call through. What an `audit` rule says, and what could not be evaluated, is on disk before the permit exists.
@@ -180,11 +178,7 @@ impl<'a> Entry<'a> {
     }
 
     /// What a reviewer is shown and what is fixed, for a call to be parked.
-    pub async fn order(
-        &self,
-        verdict: &Verdict<'_>,
-        body: Body<'_>,
-    ) -> Result<(RuleTerms, Shown), Error> {
+    pub async fn order(&self, verdict: &Verdict<'_>, body: Body<'_>) -> Result<(RuleTerms, Shown), Error> {
         self.count(verdict);
         self.note(verdict).await?;
         let settings = verdict.approval();
@@ -239,9 +233,10 @@ impl<'a> Entry<'a> {
             return Ok(());
         }
         let mut event = self.event(EventKind::ConditionFailed, verdict);
-        let notes = verdict.notes.iter().map(|note| {
-            serde_json::json!({ "rule": note.rule.label(), "error": note.error.to_string() })
-        });
+        let notes = verdict
+            .notes
+            .iter()
+            .map(|note| serde_json::json!({ "rule": note.rule.label(), "error": note.error.to_string() }));
         event.detail.insert("conditions".into(), notes.collect());
         self.gate.record(event).await
     }

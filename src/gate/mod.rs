@@ -6,6 +6,7 @@
 pub mod decisions;
 pub mod held;
 pub mod intake;
+pub mod measured;
 pub mod parking;
 pub mod release;
 mod sweeper;
@@ -13,7 +14,7 @@ mod waiters;
 
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -210,16 +211,6 @@ impl Gate {
     /// Whether the process is shutting down.
     pub fn is_draining(&self) -> bool {
         self.inner.drain.is_cancelled()
-    }
-
-    /// How many approvals somebody waits for in this process.
-    pub fn held_connections(&self) -> usize {
-        self.inner.waiters.count()
-    }
-
-    /// Bytes of bodies held in memory by waiting calls.
-    pub fn held_bytes(&self) -> u64 {
-        self.inner.held_bytes.load(Ordering::Relaxed)
     }
 
     /// Reads one approval.

@@ -12,7 +12,7 @@ use crate::domain::approval::{
 use crate::domain::call::PayloadHash;
 use crate::domain::id::ApprovalId;
 use crate::store::{Park, Parked, QueueLimit, StoredRequest};
-use crate::telemetry::metrics::Source;
+use crate::telemetry::metrics::{self, Source};
 
 use super::held::HeldRequest;
 use super::intake::Shown;
@@ -128,6 +128,7 @@ impl Drop for Presence {
 struct HeldBytes {
     gate: Gate,
     bytes: u64,
+    _counted: metrics::Held,
 }
 
 impl HeldBytes {
@@ -136,7 +137,7 @@ impl HeldBytes {
         let held = &gate.inner.held_bytes;
         let fits = |now: u64| now.checked_add(bytes).filter(|sum| *sum <= max);
         held.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).ok()?;
-        Some(Self { gate: gate.clone(), bytes })
+        Some(Self { gate: gate.clone(), bytes, _counted: gate.metrics().held(bytes) })
     }
 }
 

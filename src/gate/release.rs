@@ -14,7 +14,7 @@ use crate::domain::approval::{Approval, Command, Execution, PermitFate, Refusal,
 use crate::domain::call::Fingerprint;
 use crate::domain::id::ApprovalId;
 use crate::store::{Applied, StoredResult};
-use crate::telemetry::metrics::ReleaseOutcome;
+use crate::telemetry::metrics::{Counted, ReleaseOutcome, Violation};
 
 use super::held::HeldRequest;
 use super::intake::{self, Again};
@@ -41,6 +41,7 @@ pub struct Release {
     id: ApprovalId,
     upstream: String,
     gate: Option<Gate>,
+    _in_flight: Counted,
 }
 
 /// A permit was shown for another call than the one it was given for. Nothing may be sent.
@@ -68,11 +69,14 @@ impl Permit {
         match &self.ticket {
             Ticket::Verdict => Ok(None),
             Ticket::Approval { fingerprint, gate, .. } if *fingerprint != about_to_send() => {
-                gate.metrics().integrity_violation(crate::telemetry::metrics::Violation::FingerprintMismatch);
+                gate.metrics().integrity_violation(Violation::FingerprintMismatch);
                 Err(WrongCall)
             }
             Ticket::Approval { .. } | Ticket::Spent => match std::mem::replace(&mut self.ticket, Ticket::Spent) {
-                Ticket::Approval { id, upstream, gate, .. } => Ok(Some(Release { id, upstream, gate: Some(gate) })),
+                Ticket::Approval { id, upstream, gate, .. } => {
+                    let in_flight = gate.metrics().release_in_flight();
+                    Ok(Some(Release { id, upstream, gate: Some(gate), _in_flight: in_flight }))
+                }
                 Ticket::Verdict | Ticket::Spent => Err(WrongCall),
             },
         }
@@ -192,11 +196,8 @@ impl Gate {
             };
         }
         let fingerprint = request.fingerprint();
-        let command = Command::BeginRelease {
-            agent: request.agent.clone(),
-            fingerprint,
-            revision: policy.revision().to_owned(),
-        };
+        let command =
+            Command::BeginRelease { agent: request.agent.clone(), fingerprint, revision: policy.revision().to_owned() };
         let (gate, upstream) = (self.clone(), request.upstream.clone());
         // Once `releasing` may be on disk there is a permit to use or to give back, whoever still listens.
         let work = async move {

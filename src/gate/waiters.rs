@@ -12,13 +12,13 @@ use crate::domain::id::ApprovalId;
 
 /// The live waiters of this process.
 #[derive(Debug, Clone, Default)]
-pub struct Waiters {
+pub(super) struct Waiters {
     channels: Arc<DashMap<ApprovalId, watch::Sender<u64>>>,
 }
 
 /// One who waits. Dropping it unsubscribes.
 #[derive(Debug)]
-pub struct Waiter {
+pub(super) struct Waiter {
     id: ApprovalId,
     receiver: Option<watch::Receiver<u64>>,
     waiters: Waiters,
@@ -26,27 +26,28 @@ pub struct Waiter {
 
 impl Waiters {
     /// Begins to listen. Subscribe first, then read the store: a decision between the two still wakes.
-    pub fn subscribe(&self, id: ApprovalId) -> Waiter {
+    pub(super) fn subscribe(&self, id: ApprovalId) -> Waiter {
         let receiver = self.channels.entry(id).or_insert_with(|| watch::channel(0).0).subscribe();
         Waiter { id, receiver: Some(receiver), waiters: self.clone() }
     }
 
     /// Tells everyone who waits for `id` to look again.
-    pub fn wake(&self, id: ApprovalId) {
+    pub(super) fn wake(&self, id: ApprovalId) {
         if let Some(channel) = self.channels.get(&id) {
             channel.send_modify(|count| *count += 1);
         }
     }
 
     /// How many approvals somebody waits for.
-    pub fn count(&self) -> usize {
+    #[cfg(test)]
+    fn count(&self) -> usize {
         self.channels.len()
     }
 }
 
 impl Waiter {
     /// Returns when the approval may have changed since the last call, or never.
-    pub async fn woken(&mut self) {
+    pub(super) async fn woken(&mut self) {
         match &mut self.receiver {
             // The sender lives in the map until the last waiter has gone, so an error cannot be; waiting for ever is safe
             // because every caller polls beneath this.

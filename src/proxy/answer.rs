@@ -89,7 +89,10 @@ pub fn refused(approval: &Approval, now: Timestamp) -> Response<AnswerBody> {
             let said = reason.as_deref().map_or_else(String::new, |reason| format!(": {reason}"));
             let problem = Problem::new(
                 Code::Rejected,
-                format!("reviewer {} rejected the call{said}. It was not sent; do not send it again unchanged", decision.by),
+                format!(
+                    "reviewer {} rejected the call{said}. It was not sent; do not send it again unchanged",
+                    decision.by
+                ),
             )
             .with("reason", reason)
             .with("decided_by", decision.by.clone())
@@ -114,7 +117,10 @@ pub fn refused(approval: &Approval, now: Timestamp) -> Response<AnswerBody> {
         }
         State::Expired { .. } | State::Pending | State::Approved(_) => Problem::new(
             Code::Expired,
-            format!("nobody decided before {}. The call was not sent; sending it again asks again", approval.terms.expires_at),
+            format!(
+                "nobody decided before {}. The call was not sent; sending it again asks again",
+                approval.terms.expires_at
+            ),
         ),
     };
     own(problem.about(approval).with("rule", rule))
@@ -129,11 +135,10 @@ pub fn blocked_now(approval: &Approval, reason: &str) -> Response<AnswerBody> {
 /// The call was sent before, or its sending came to nothing.
 pub fn spent(approval: &Approval) -> Response<AnswerBody> {
     let problem = match &approval.execution {
-        Execution::Failed { reason, .. } => Problem::new(
-            Code::UpstreamUnreachable,
-            format!("the call was approved and nothing was sent: {reason}"),
-        )
-        .with("outcome", "failed"),
+        Execution::Failed { reason, .. } => {
+            Problem::new(Code::UpstreamUnreachable, format!("the call was approved and nothing was sent: {reason}"))
+                .with("outcome", "failed")
+        }
         Execution::Unknown { reason, .. } => Problem::new(
             Code::OutcomeUnknown,
             format!("the call was sent and its outcome is unknown: {reason}. Do not send it again blindly"),
@@ -179,7 +184,8 @@ pub fn draining(approval: Option<&Approval>) -> Response<AnswerBody> {
 /// The kept answer of a call that the gateway sent itself.
 pub fn replayed(approval: &Approval, answer: KeptAnswer) -> Response<AnswerBody> {
     if answer.too_large {
-        let detail = format!("the upstream answered {} with a body larger than `limits.response_bytes_max`", answer.status);
+        let detail =
+            format!("the upstream answered {} with a body larger than `limits.response_bytes_max`", answer.status);
         let problem = Problem::new(Code::ResultTooLarge, detail).with("upstream_status", answer.status);
         return own(problem.about(approval));
     }
@@ -220,8 +226,8 @@ pub fn not_sent(reason: &str) -> Problem {
 
 /// What a caller is told when nobody knows what its call did.
 pub fn lost(code: Code, reason: &str) -> Problem {
-    let detail = format!("the call was sent and its outcome is unknown: {reason}. It may have run; do not send it again blindly");
-    Problem::new(code, detail)
-        .with("outcome", "unknown")
-        .header(OUTCOME_HEADER, HeaderValue::from_static("unknown"))
+    let detail = format!(
+        "the call was sent and its outcome is unknown: {reason}. It may have run; do not send it again blindly"
+    );
+    Problem::new(code, detail).with("outcome", "unknown").header(OUTCOME_HEADER, HeaderValue::from_static("unknown"))
 }

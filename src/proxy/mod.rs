@@ -36,6 +36,7 @@ use crate::protocol::head::{
 };
 use crate::protocol::json;
 use crate::protocol::trace::TraceParent;
+use crate::telemetry::metrics::Metrics;
 use crate::telemetry::stopwatch::Stopwatch;
 
 use body::{AnswerBody, CallBody, read_whole};
@@ -56,6 +57,20 @@ pub struct Proxy {
     /// The agents' part of the API, below [`answer::OWN_PREFIX`].
     api: axum::Router,
     tracker: TaskTracker,
+}
+
+/// Held while a call is being answered. Whoever handles a call ends it with an answer, or is dropped because the caller left, which
+/// the parts that hold something note by themselves; a handler that panics does neither.
+struct Outcome<'m> {
+    metrics: &'m Metrics,
+}
+
+impl Drop for Outcome<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.metrics.abandoned();
+        }
+    }
 }
 
 /// A call that has been recognised and named, its body not read yet.
@@ -82,7 +97,9 @@ impl Proxy {
     pub async fn handle(self: Arc<Self>, request: Request<Incoming>) -> Result<Response<AnswerBody>, Infallible> {
         let id = self.gate.new_request_id();
         let span = tracing::info_span!("request", request_id = %id, trace_id = tracing::field::Empty);
+        let outcome = Outcome { metrics: self.gate.metrics() };
         let mut response = self.serve(id, request).instrument(span).await;
+        drop(outcome);
         let header = HeaderValue::from_str(&id.to_string()).expect("an id is ASCII");
         response.headers_mut().insert(REQUEST_ID_HEADER, header);
         Ok(response)
@@ -245,9 +262,9 @@ impl Proxy {
         patience: Patience,
     ) -> Result<Response<AnswerBody>, Refusal> {
         Ok(match self.gate.park(order).await? {
-            Held::Permitted(permit) => upstream::release(permit, upstream, request, self.tracker.clone())
-                .await
-                .unwrap_or_else(answer::own),
+            Held::Permitted(permit) => {
+                upstream::release(permit, upstream, request, self.tracker.clone()).await.unwrap_or_else(answer::own)
+            }
             Held::Answered(approval, kept) => answer::replayed(&approval, kept),
             Held::Refused(approval) => answer::refused(&approval, self.gate.now()),
             Held::BlockedNow(approval, reason) => answer::blocked_now(&approval, &reason),
@@ -276,8 +293,7 @@ fn passes(verdict: &Verdict<'_>) -> bool {
 
 /// The checks that need nothing but the head.
 fn check(parts: &Parts, surface: &Surface) -> Result<CheckedHead, Refusal> {
-    let view =
-        HeadView { method: &parts.method, uri: &parts.uri, version: parts.version, headers: &parts.headers };
+    let view = HeadView { method: &parts.method, uri: &parts.uri, version: parts.version, headers: &parts.headers };
     Ok(check_head(&view, &surface.head_limits)?)
 }
 

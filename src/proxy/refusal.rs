@@ -50,7 +50,8 @@ impl Refusal {
     }
 
     pub(super) fn variant(key: &str) -> Self {
-        let detail = format!("the key `{}` could be taken for one that a rule reads; spell it exactly", key.escape_debug());
+        let detail =
+            format!("the key `{}` could be taken for one that a rule reads; spell it exactly", key.escape_debug());
         Self::new(RejectReason::ConfusableKey, Code::ConfusableKey, detail)
     }
 

@@ -6,9 +6,9 @@ use std::time::Duration;
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, Uri};
 
+use super::body::CallBody;
 use crate::connect::UpstreamClient;
 use crate::gate::intake::plain_path;
-use super::body::CallBody;
 use crate::protocol::target::{Lookup, RequestTarget, TargetError, TemplateSet};
 use crate::telemetry::metrics::UpstreamMetrics;
 

@@ -4,10 +4,10 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
 use http::uri::Scheme;
 use http::{HeaderMap, Request};
 use hyper::body::Incoming;
-use axum::Router;
 use hyper::service::{Service, service_fn};
 use tower::ServiceExt;
 
@@ -50,11 +50,7 @@ pub(super) fn authenticator(config: &Config) -> Authenticator {
 }
 
 /// The proxy's part of a configuration.
-pub(super) fn surface(
-    config: &Config,
-    authenticator: Arc<Authenticator>,
-    metrics: &Metrics,
-) -> Result<Surface, Error> {
+pub(super) fn surface(config: &Config, authenticator: Arc<Authenticator>, metrics: &Metrics) -> Result<Surface, Error> {
     let upstreams: Vec<_> =
         config.upstreams.values().map(|one| upstream(one, metrics).map(Arc::new)).collect::<Result<_, _>>()?;
     let routes = config.routes.iter().filter_map(|route| {
@@ -77,13 +73,8 @@ fn upstream(upstream: &settings::Upstream, metrics: &Metrics) -> Result<Upstream
     let failed = |reason: String| Error::Upstream { name: name.clone(), reason };
     let authority = upstream.url.authority().parse().map_err(|error| failed(format!("its URL: {error}")))?;
     let scheme = if upstream.url.tls() { Scheme::HTTPS } else { Scheme::HTTP };
-    let templates: Vec<_> = upstream
-        .tools
-        .iter()
-        .map(|tool| (tool.call.method(), tool.call.template()))
-        .collect();
-    let templates = TemplateSet::new(templates)
-        .map_err(|error| failed(error.to_string()))?;
+    let templates: Vec<_> = upstream.tools.iter().map(|tool| (tool.call.method(), tool.call.template())).collect();
+    let templates = TemplateSet::new(templates).map_err(|error| failed(error.to_string()))?;
     let mut headers = HeaderMap::new();
     for (header, value) in &upstream.headers {
         headers.append(header, value.clone());

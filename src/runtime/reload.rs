@@ -87,19 +87,15 @@ impl Watched {
     }
 }
 
-fn watch(
-    watched: &Arc<ArcSwap<Watched>>,
-    changes: mpsc::Sender<()>,
-) -> notify::Result<notify::RecommendedWatcher> {
+fn watch(watched: &Arc<ArcSwap<Watched>>, changes: mpsc::Sender<()>) -> notify::Result<notify::RecommendedWatcher> {
     let seen = watched.clone();
     let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
         let watched = seen.load();
-        let matters = |event: notify::Event| {
-            !event.kind.is_access() && event.paths.iter().any(|path| watched.cares_for(path))
-        };
+        let matters =
+            |event: notify::Event| !event.kind.is_access() && event.paths.iter().any(|path| watched.cares_for(path));
         if event.is_ok_and(matters) {
             // A full channel already says that something changed.
-            drop(changes.try_send(()));
+            let _ = changes.try_send(());
         }
     })?;
     for folder in &watched.load().folders {
