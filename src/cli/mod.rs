@@ -4,6 +4,8 @@
 pub mod check;
 pub mod healthcheck;
 mod logs;
+pub mod policy;
+pub mod schema;
 pub mod serve;
 pub mod token;
 
@@ -26,6 +28,9 @@ enum Command {
     Serve(serve::ServeArgs),
     /// Load a configuration and everything it names, and report every problem
     Check(check::CheckArgs),
+    /// Work on policies: explain, test, lint, schema
+    #[command(subcommand)]
+    Policy(policy::PolicyCommand),
     /// Make and hash credentials
     #[command(subcommand)]
     Token(token::TokenCommand),
@@ -45,6 +50,7 @@ pub fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Serve(args) => serve::run(&args),
         Command::Check(args) => check::run(&args),
+        Command::Policy(command) => policy::run(&command),
         Command::Token(command) => token::run(&command),
         Command::Healthcheck(args) => healthcheck::run(&args),
         Command::Completion { shell } => {
