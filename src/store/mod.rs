@@ -236,7 +236,9 @@ pub trait Store: Send + Sync + 'static {
     /// Reads the pending approvals whose time is over at `now`, oldest deadline first, at most `limit`.
     async fn due(&self, now: Timestamp, limit: u32) -> Result<Vec<(ApprovalId, Timestamp)>, Error>;
 
-    /// Reads approved detached calls that have not been sent and whose grant lasts, oldest first, at most `limit`.
+    /// Reads approved detached calls that the gateway itself should send at `now`, longest ready first, at most `limit`:
+    /// never tried, or with a permit that came back
+    /// [`DETACHED_RETRY_PAUSE`](crate::domain::approval::rules::DETACHED_RETRY_PAUSE) ago while the grant lasts.
     async fn ready(&self, now: Timestamp, limit: u32) -> Result<Vec<ApprovalId>, Error>;
 
     /// Reads the stored request of a detached call.

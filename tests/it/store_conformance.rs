@@ -31,6 +31,7 @@ async fn conformance(make: impl Fn() -> Arc<dyn Store>) {
     races::decision_expiry_and_withdrawal_race_for_one_place(make()).await;
     races::one_of_fifty_takes_the_permit(make()).await;
     races::a_request_that_fails_takes_no_other_with_it(make()).await;
+    races::a_request_that_fails_half_way_is_undone_whole(make()).await;
     races::a_dropped_future_leaves_no_half_of_its_work(make()).await;
     reading::pages_hold_everything_once_in_order(make()).await;
     reading::each_filter_narrows(make()).await;

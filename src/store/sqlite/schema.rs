@@ -39,6 +39,7 @@ pub(super) fn create(path: &Path) -> Result<PathBuf, Error> {
         std::fs::DirBuilder::new()
             .mode(0o700)
             .create(folder)
+            .and_then(|()| sync_folder(folder.parent().unwrap_or(folder)))
             .map_err(|error| failed(&format!("cannot create the folder `{}`", folder.display()), error))?;
     }
     match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
@@ -48,6 +49,12 @@ pub(super) fn create(path: &Path) -> Result<PathBuf, Error> {
     }
     let path = std::fs::canonicalize(path).map_err(|error| failed("cannot find the file", error))?;
     if path.is_file() { Ok(path) } else { Err(unavailable(format!("{}: not a file", path.display()))) }
+}
+
+/// A power cut must not lose the name of a folder whose contents were acknowledged. (SQLite does the same for the file.)
+fn sync_folder(folder: &Path) -> io::Result<()> {
+    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    File::open(folder)?.sync_all()
 }
 
 /// Takes the lock beside the file, or says that another process has it.

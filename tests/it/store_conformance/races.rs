@@ -8,7 +8,7 @@ use holdpoint::domain::approval::{Approval, Canceller, Command, Refusal, State, 
 use holdpoint::domain::audit::verify_to;
 use holdpoint::store::{Applied, AuditFilter, Error, Parked, Store};
 
-use super::samples::{approve, at, begin, call, change, create, kind, park_of, reject, told_about, trail};
+use super::samples::{again, approve, at, begin, call, change, create, kind, park_of, reject, told_about, trail};
 
 /// Runs the commands at the same time, each on a task of its own, and returns what each was told.
 async fn race(store: &Arc<dyn Store>, approval: &Approval, commands: Vec<(Command, i64)>) -> Vec<Applied> {
@@ -112,6 +112,23 @@ pub(super) async fn a_request_that_fails_takes_no_other_with_it(store: Arc<dyn S
     let figures = store.figures(at(1)).await.expect("reads");
     assert_eq!(figures.pending.iter().map(|(_, _, count)| count).sum::<u64>(), 191);
     assert_eq!(store.approval(first.id).await.expect("reads"), Some(first));
+}
+
+/// Expiring what is overdue comes first; then the new approval cannot be stored, because its id is taken.
+pub(super) async fn a_request_that_fails_half_way_is_undone_whole(store: Arc<dyn Store>) {
+    let overdue = create(&store, call(0)).await;
+    let taken = create(&store, call(50)).await;
+    let newest = store.audit_head().await.expect("reads");
+    let mut approval = again(&overdue, 100);
+    approval.id = taken.id;
+    assert!(matches!(store.park(park_of(approval), at(100)).await, Err(Error::Corrupt(_))));
+    assert_eq!(store.approval(overdue.id).await.expect("reads"), Some(overdue), "still pending");
+    assert_eq!(store.audit_head().await.expect("reads"), newest);
+    let full = |pending_total_max| holdpoint::store::Park { pending_total_max, ..park_of(call(60)) };
+    assert!(matches!(store.park(full(2), at(60)).await, Ok(Parked::Full(_))), "both still count");
+    assert!(matches!(store.park(full(3), at(60)).await, Ok(Parked::Created(_))));
+    let newest = store.audit_head().await.expect("reads");
+    verify_to(newest, trail(&store).await).expect("the chain goes on where it was");
 }
 
 pub(super) async fn a_dropped_future_leaves_no_half_of_its_work(store: Arc<dyn Store>) {
