@@ -11,8 +11,18 @@ use crate::support::rust_source::{Finding, SourceFile};
 const LINES_MAX: usize = 400;
 
 /// What the pure layers may not name outside their tests.
-const IMPURE: [&str; 10] =
-    ["tokio", "hyper", "rusqlite", "axum", "std::fs", "TcpStream", "TcpListener", "SystemTime", "Instant", "StatusCode"];
+const IMPURE: [&str; 10] = [
+    "tokio",
+    "hyper",
+    "rusqlite",
+    "axum",
+    "std::fs",
+    "TcpStream",
+    "TcpListener",
+    "SystemTime",
+    "Instant",
+    "StatusCode",
+];
 
 /// The layers that are pure.
 const PURE: [&str; 2] = ["domain", "protocol"];
@@ -110,7 +120,8 @@ fn check(name: &str, text: &str) -> Vec<String> {
 fn every_module_imports_only_what_stands_below_it() {
     let ranks = ranks(&std::fs::read_to_string(root().join("src/lib.rs")).expect("src/lib.rs is readable"));
     assert!(ranks.len() >= 10, "the table of layers in src/lib.rs was not understood: {ranks:?}");
-    let listed = std::fs::read_to_string(root().join("tests/it/architecture.exceptions")).expect("the list is readable");
+    let listed =
+        std::fs::read_to_string(root().join("tests/it/architecture.exceptions")).expect("the list is readable");
     let mut exceptions = BTreeSet::new();
     for line in listed.lines().filter(|line| !line.starts_with('#') && !line.trim().is_empty()) {
         let (key, reason) = line.split_once(" -- ").expect("an exception is `<file> <rule> <what> -- <reason>`");
@@ -136,11 +147,8 @@ fn every_module_imports_only_what_stands_below_it() {
 #[test]
 fn every_module_has_a_rank_and_every_rank_a_module() {
     let lib = std::fs::read_to_string(root().join("src/lib.rs")).expect("src/lib.rs is readable");
-    let declared: BTreeSet<String> = lib
-        .lines()
-        .filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';'))
-        .map(str::to_owned)
-        .collect();
+    let declared: BTreeSet<String> =
+        lib.lines().filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';')).map(str::to_owned).collect();
     assert_eq!(ranks(&lib).into_keys().collect::<BTreeSet<_>>(), declared);
 }
 
@@ -150,7 +158,10 @@ fn planted_faults_are_found() {
     // Upward, in each of the ways that Rust can write it.
     assert_eq!(check("src/gate/x.rs", "use crate::proxy::Routes;"), import("proxy"));
     assert_eq!(check("src/gate/x.rs", "use crate::{domain::id, proxy};"), import("proxy"));
-    assert_eq!(check("src/gate/x.rs", "use crate::{\n    domain::{id, time},\n    proxy::{self, Routes},\n};"), import("proxy"));
+    assert_eq!(
+        check("src/gate/x.rs", "use crate::{\n    domain::{id, time},\n    proxy::{self, Routes},\n};"),
+        import("proxy")
+    );
     assert_eq!(check("src/gate/x.rs", "fn f() -> crate::proxy::Routes { todo() }"), import("proxy"));
     assert_eq!(check("src/gate/x.rs", "use super::super::proxy::Routes;"), import("proxy"));
     assert_eq!(check("src/gate/x.rs", "mod inner { use super::super::super::proxy; }"), import("proxy"));
@@ -174,7 +185,10 @@ fn what_is_allowed_is_not_found() {
     clean("src/gate/x.rs", "use crate::store::Store; use crate::gate::Gate; use super::Gate;");
     clean("src/gate/x.rs", "mod inner { use super::super::Gate; }");
     clean("src/gate/x.rs", "// use crate::proxy::Routes;\n/* crate::proxy /* nested */ crate::api */");
-    clean("src/gate/x.rs", "const A: &str = \"crate::proxy\"; const B: &str = r#\"crate::\"proxy\"#; const C: char = '\"';");
+    clean(
+        "src/gate/x.rs",
+        "const A: &str = \"crate::proxy\"; const B: &str = r#\"crate::\"proxy\"#; const C: char = '\"';",
+    );
     clean("src/domain/x.rs", "#[cfg(test)]\nmod tests { use std::fs; fn f() { tokio(); } }");
     clean("src/domain/x/tests.rs", "use std::time::Instant;");
     clean("src/domain/x.rs", "struct Instantly; fn hyperbolic() {}");

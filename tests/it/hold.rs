@@ -153,7 +153,9 @@ fn h25_leaving_the_body_out_after_the_approval_asks_anew() {
 
 #[test]
 fn h26_another_agent_cannot_use_an_approval() {
-    check_other_call_asks_anew("another agent", |rig| rig.gateway.agent("other-bot").post("/tools/delete_repo", &repository()));
+    check_other_call_asks_anew("another agent", |rig| {
+        rig.gateway.agent("other-bot").post("/tools/delete_repo", &repository())
+    });
 }
 
 #[test]
@@ -250,7 +252,8 @@ fn a_decision_about_another_payload_than_the_one_shown_is_refused() {
 
 #[test]
 fn a_quorum_needs_distinct_people_from_each_group() {
-    let rig = Rig::parking("hold: 30s, approvers: { all_of: [ { group: ops, count: 1 }, { group: security, count: 1 } ] }");
+    let rig =
+        Rig::parking("hold: 30s, approvers: { all_of: [ { group: ops, count: 1 }, { group: security, count: 1 } ] }");
     let (waiting, id) = rig.park();
     let bob = rig.gateway.reviewer("bob");
     // Bob is in both groups and fills one place only.

@@ -35,11 +35,15 @@ fn an_allowed_call_and_its_answer_pass_byte_for_byte() {
 
 #[test]
 fn a_blocked_call_is_refused_with_rule_and_reason_and_never_sent() {
-    let policy = "version: 1\nrules:\n  - { id: no-deletes, match: \"*delete*\", action: block, reason: Deletions are off. }\n";
+    let policy =
+        "version: 1\nrules:\n  - { id: no-deletes, match: \"*delete*\", action: block, reason: Deletions are off. }\n";
     let rig = Rig::with(|home| home.policy(policy));
     let answer = rig.bot().post("/tools/delete_repo", &repository()).send().expect(403, "blocked");
     let problem = answer.json();
-    assert_eq!((problem["rule"].as_str(), problem["reason"].as_str()), (Some("no-deletes"), Some("Deletions are off.")));
+    assert_eq!(
+        (problem["rule"].as_str(), problem["reason"].as_str()),
+        (Some("no-deletes"), Some("Deletions are off."))
+    );
     assert!(problem["type"].as_str().is_some_and(|kind| kind.ends_with("/blocked")), "{problem}");
     assert_eq!((problem["status"].as_u64(), problem["retryable"].as_bool()), (Some(403), Some(false)));
     assert_eq!(answer.header("holdpoint-source"), Some("policy"));
@@ -70,7 +74,10 @@ fn a_held_call_that_is_approved_gets_the_upstreams_answer() {
     assert_eq!((&shown["name"], &shown["agent"]), (&json!("delete_repo"), &json!("bot")));
     assert_eq!((&shown["method"], &shown["target"]), (&json!("POST"), &json!("/delete_repo")));
     assert_eq!(shown["input"]["args"], repository());
-    assert_eq!((&shown["rule"], &shown["rule_reason"]), (&json!("gate-delete"), &json!("Deleting needs a second pair of eyes.")));
+    assert_eq!(
+        (&shown["rule"], &shown["rule_reason"]),
+        (&json!("gate-delete"), &json!("Deleting needs a second pair of eyes."))
+    );
     assert_eq!(shown["caller"]["waiting"], 1);
     rig.alice().approve(&id);
     let answer = waiting.answer();
@@ -82,7 +89,8 @@ fn a_held_call_that_is_approved_gets_the_upstreams_answer() {
     let done = rig.until_outcome(&id, "succeeded");
     assert_eq!((&done["status"], &done["outcome"]["upstream_status"]), (&json!("approved"), &json!(200)));
     let told = ["approval_created", "approval_approved", "release_started", "release_succeeded"];
-    let events: Vec<String> = rig.alice().events(Some(&id)).into_iter().filter(|kind| told.contains(&kind.as_str())).collect();
+    let events: Vec<String> =
+        rig.alice().events(Some(&id)).into_iter().filter(|kind| told.contains(&kind.as_str())).collect();
     assert_eq!(events, told);
 }
 
@@ -118,7 +126,9 @@ fn when_the_hold_is_over_the_caller_is_told_where_to_look_and_that_nothing_was_s
     let id = answer.approval();
     let location = format!("/_holdpoint/v1/approvals/{id}");
     assert_eq!(answer.header("location"), Some(location.as_str()));
-    assert!(answer.header("retry-after").is_some_and(|seconds| seconds.parse::<u64>().is_ok_and(|seconds| seconds > 0)));
+    assert!(
+        answer.header("retry-after").is_some_and(|seconds| seconds.parse::<u64>().is_ok_and(|seconds| seconds > 0))
+    );
     assert_eq!(answer.json()["retryable"], true);
     let seen = rig.bot().call("GET", &location).send().expect(200, "").json();
     assert_eq!((&seen["id"], &seen["status"]), (&json!(id), &json!("pending")));
@@ -217,10 +227,11 @@ fn the_callers_own_authorization_passes_when_its_credential_travels_apart() {
 
 #[test]
 fn a_full_queue_refuses_with_the_limit_that_was_reached_and_serves_the_others() {
-    let rig = Rig::with(|home| home.policy(&gate_delete("hold: 50ms")).key("limits: { pending_per_agent_max: 2, pending_total_max: 3 }"));
-    let ask = |agent: &str, repo: u32| {
-        rig.gateway.agent(agent).post("/tools/delete_repo", &json!({ "repo": repo })).send()
-    };
+    let rig = Rig::with(|home| {
+        home.policy(&gate_delete("hold: 50ms")).key("limits: { pending_per_agent_max: 2, pending_total_max: 3 }")
+    });
+    let ask =
+        |agent: &str, repo: u32| rig.gateway.agent(agent).post("/tools/delete_repo", &json!({ "repo": repo })).send();
     ask("bot", 1).expect(503, "approval_pending");
     ask("bot", 2).expect(503, "approval_pending");
     let refused = ask("bot", 3).expect(429, "queue_full");
@@ -279,7 +290,10 @@ fn an_upstream_lost_after_sending_leaves_an_unknown_outcome_for_a_person_to_sett
     assert_eq!(resolve("", "committed").status, 400);
     resolve("The repository is gone.", "committed").expect(200, "");
     let resolved = rig.until_outcome(&id, "resolved");
-    assert_eq!((&resolved["resolution"]["outcome"], &resolved["resolution"]["by"]), (&json!("committed"), &json!("alice")));
+    assert_eq!(
+        (&resolved["resolution"]["outcome"], &resolved["resolution"]["by"]),
+        (&json!("committed"), &json!("alice"))
+    );
     resolve("Again.", "not_committed").expect(409, "not_unknown");
     assert_eq!(rig.deletions(), 1);
 }

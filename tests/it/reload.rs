@@ -5,7 +5,8 @@ use serde_json::json;
 use crate::support::rig::{Rig, gate_delete, repository};
 use crate::support::wait::until_true;
 
-const BLOCK: &str = "version: 1\nrules:\n  - { id: freeze, match: \"*delete*\", action: block, reason: Change freeze. }\n";
+const BLOCK: &str =
+    "version: 1\nrules:\n  - { id: freeze, match: \"*delete*\", action: block, reason: Change freeze. }\n";
 
 impl Rig {
     /// Puts another policy in force and waits until it is.
@@ -19,7 +20,8 @@ impl Rig {
     /// The revision in force, as the metrics say.
     fn revision(&self) -> String {
         let text = self.gateway.get("/metrics").text();
-        let line = text.lines().find(|line| line.starts_with("holdpoint_policy_info{")).expect("the policy is announced");
+        let line =
+            text.lines().find(|line| line.starts_with("holdpoint_policy_info{")).expect("the policy is announced");
         line.to_owned()
     }
 }
@@ -69,14 +71,19 @@ fn an_invalid_file_keeps_the_old_policy_and_is_reported() {
     let rig = Rig::start();
     let revision = rig.revision();
     assert_eq!(rig.gateway.metric("holdpoint_config_last_reload_successful", &[]), 1.0);
-    std::fs::write(rig.home.path("policy.yaml"), "version: 1\nrules:\n  - { match: x, acton: allow }\n").expect("written");
+    std::fs::write(rig.home.path("policy.yaml"), "version: 1\nrules:\n  - { match: x, acton: allow }\n")
+        .expect("written");
     rig.gateway.signal("HUP");
     until_true("the failure is counted", || rig.gateway.metric("holdpoint_config_last_reload_successful", &[]) == 0.0);
     until_true("the failure is logged with its place", || rig.gateway.log().contains("policy.yaml"));
     assert_eq!(rig.revision(), revision);
     assert_eq!(rig.gateway.get("/readyz").status, 200);
     rig.bot().post("/tools/safe_read", &json!({})).send().expect(200, "");
-    rig.bot().post("/tools/delete_repo", &repository()).header("prefer", "wait=0").send().expect(503, "approval_pending");
+    rig.bot()
+        .post("/tools/delete_repo", &repository())
+        .header("prefer", "wait=0")
+        .send()
+        .expect(503, "approval_pending");
     // And a good one is taken over again.
     rig.reload_policy(BLOCK);
     until_true("the success is counted", || rig.gateway.metric("holdpoint_config_last_reload_successful", &[]) == 1.0);
