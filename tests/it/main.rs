@@ -6,6 +6,7 @@
 
 mod architecture;
 mod hold;
+mod hostile;
 mod parking;
 mod reload;
 mod shutdown;

@@ -1,7 +1,7 @@
 // An upstream that writes down what it received and what Node made of it: one JSON line for each request.
 //
-// The first line is `{"port": N}`. `raw` holds the bytes as they came, in base64; `path` and `name` are this language's reading
-// of them.
+// The first line is `{"port": N}`. `raw` holds the bytes as they came, in base64; `path` and `names` are this language's
+// reading of them.
 
 import http from "node:http";
 import net from "node:net";
@@ -9,10 +9,20 @@ import { Duplex } from "node:stream";
 
 const write = (document) => process.stdout.write(JSON.stringify(document) + "\n");
 
-// What a tool server would take for the tool's name.
-const nameOf = (document) => {
-  const name = document?.params?.name;
-  return typeof name === "string" ? name : null;
+// The members that a lenient server might take for `wanted`: any case, any compatible form, spaces and invisibles left out.
+const members = (object, wanted) =>
+  Object.entries(object)
+    .filter(([key]) => key.normalize("NFKC").toLowerCase().replace(/[^\p{L}\p{N}]/gu, "") === wanted)
+    .map(([, value]) => value);
+
+// Everything that some tool server would take for a tool's name: batches are run, keys are folded.
+const names = (document) => {
+  if (Array.isArray(document)) return document.flatMap(names);
+  if (document === null || typeof document !== "object") return [];
+  return members(document, "params")
+    .filter((params) => params !== null && typeof params === "object")
+    .flatMap((params) => members(params, "name"))
+    .filter((name) => typeof name === "string");
 };
 
 const spy = http.createServer((request, response) => {
@@ -46,7 +56,7 @@ const spy = http.createServer((request, response) => {
       path,
       headers,
       body: body.toString("base64"),
-      name: nameOf(document),
+      names: names(document),
     });
     const text = '{"ok":true,"by":"node"}';
     response.writeHead(200, { "content-type": "application/json", "content-length": text.length });

@@ -1,13 +1,14 @@
 """An upstream that writes down what it received and what Python made of it: one JSON line for each request.
 
-The first line is `{"port": N}`. `raw` holds the bytes as they came, in base64; `path`, `name` and `json` are this language's
-reading of them: the last of two equal keys, for instance.
+The first line is `{"port": N}`. `raw` holds the bytes as they came, in base64; `path` and `names` are this language's reading of them:
+the last of two equal keys, for instance.
 """
 
 import base64
 import json
 import sys
 import threading
+import unicodedata
 import urllib.parse
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -40,12 +41,22 @@ class Tee:
         return getattr(self.stream, name)
 
 
-def name_of(document):
-    """What a tool server would take for the tool's name."""
-    try:
-        return document["params"]["name"]
-    except (KeyError, TypeError, IndexError):
-        return None
+def member(document, wanted):
+    """The members that a lenient server might take for `wanted`: any case, any compatible form, spaces and invisibles left out."""
+    for key, value in document.items():
+        folded = unicodedata.normalize("NFKC", key).casefold()
+        if "".join(character for character in folded if character.isalnum()) == wanted:
+            yield value
+
+
+def names(document):
+    """Everything that some tool server would take for a tool's name: batches are run, keys are folded."""
+    if isinstance(document, list):
+        return [name for element in document for name in names(element)]
+    if not isinstance(document, dict):
+        return []
+    found = [name for params in member(document, "params") if isinstance(params, dict) for name in member(params, "name")]
+    return [name for name in found if isinstance(name, str)]
 
 
 class Spy(BaseHTTPRequestHandler):
@@ -78,7 +89,6 @@ class Spy(BaseHTTPRequestHandler):
         override = self.headers.get("x-original-url") or self.headers.get("x-rewrite-url")
         if override:
             path = override
-        name = name_of(document)
         write(
             {
                 "raw": base64.b64encode(bytes(self.rfile.seen)).decode(),
@@ -87,7 +97,7 @@ class Spy(BaseHTTPRequestHandler):
                 "path": path,
                 "headers": [[key.lower(), value] for key, value in self.headers.items()],
                 "body": base64.b64encode(body).decode(),
-                "name": name if isinstance(name, str) else None,
+                "names": names(document),
             }
         )
         self.rfile.seen.clear()

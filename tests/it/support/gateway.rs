@@ -155,6 +155,14 @@ impl Gateway {
         self.child.id()
     }
 
+    /// Memory that it holds.
+    pub(crate) fn resident_bytes(&self) -> u64 {
+        let status =
+            std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("a running process has a status");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("the status names its memory");
+        line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number of kilobytes") << 10
+    }
+
     /// Sends a signal by name, such as `HUP`.
     pub(crate) fn signal(&self, name: &str) {
         let sent = Command::new("kill").arg(format!("-{name}")).arg(self.pid().to_string()).status();

@@ -13,6 +13,7 @@ const TOOLS: &str = r#"
       - { call: "POST /delete_repo", tool: delete_repo }
       - { call: "POST /safe_read", tool: safe_read }
       - { call: "GET /safe_status", tool: safe_status }
+      - { call: "GET /report", tool: report }
       - { call: "POST /call", tool: call }
 "#;
 
@@ -27,6 +28,10 @@ rules:
     action: require_approval
     reason: Deleting needs a second pair of eyes.
     approval: { hold: 30s, expires_in: 10m }
+  - id: gate-report
+    match: report
+    action: require_approval
+    approval: { hold: 50ms }
   - id: gate-delete-by-body
     match: call
     when: args.params.name == "delete_repo"

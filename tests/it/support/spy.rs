@@ -31,17 +31,28 @@ impl Language {
 pub(crate) struct Sighting {
     /// Every byte that came before the spy took the request for complete.
     pub(crate) raw: Vec<u8>,
-    /// What it parsed: `method`, `target`, `headers` and `json`.
+    /// What it parsed: `method`, `target`, `path`, `headers`, `body` and `names`.
     pub(crate) parsed: Value,
 }
 
 impl Sighting {
-    /// Whether a tool server would delete the repository: by path, by method override, or by what the body says in any of the ways
-    /// that this language reads it.
+    /// Path and query as they arrived.
+    pub(crate) fn target(&self) -> &str {
+        self.parsed["target"].as_str().unwrap_or_default()
+    }
+
+    /// Whether some tool server would run `tool`: by the path, loosely read, or by any name that the body could be read to say.
     pub(crate) fn acts_on(&self, tool: &str) -> bool {
-        let path = self.parsed["path"].as_str().unwrap_or_default();
-        let named = path.trim_matches('/').eq_ignore_ascii_case(tool);
-        named || self.parsed["name"] == tool
+        let path = self.parsed["path"].as_str().unwrap_or_default().to_lowercase();
+        let by_path = path.split(['/', '\\', ';']).any(|segment| segment.trim() == tool);
+        let names = self.parsed["names"].as_array();
+        by_path || names.is_some_and(|names| names.iter().any(|name| name == tool))
+    }
+
+    /// The values of a header.
+    pub(crate) fn header(&self, name: &str) -> Vec<&str> {
+        let headers = self.parsed["headers"].as_array().map_or(&[][..], Vec::as_slice);
+        headers.iter().filter(|pair| pair[0] == name).filter_map(|pair| pair[1].as_str()).collect()
     }
 }
 
