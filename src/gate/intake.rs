@@ -11,7 +11,6 @@ use crate::domain::approval::{Risk, Terms};
 use crate::domain::audit::{Actor, Event, EventKind};
 use crate::domain::call::to_hex;
 use crate::domain::identity::AgentId;
-use crate::domain::policy::model::Mode;
 use crate::domain::policy::redact::Redaction;
 use crate::domain::policy::view::{Found, Lookup};
 use crate::domain::policy::{Args, CallView, CompiledPolicy, Decision, Rule, Verdict, VerdictKind};
@@ -287,20 +286,17 @@ fn metric(kind: VerdictKind) -> metrics::Verdict {
 
 /// The rules and the default of a policy, as metrics know them.
 pub fn known_rules(policy: &CompiledPolicy) -> Vec<metrics::KnownRule> {
-    let mode = |mode| match mode {
-        Mode::Enforce => metrics::Mode::Enforce,
-        Mode::Shadow => metrics::Mode::Shadow,
-    };
+    let mode = |only_records| if only_records { metrics::Mode::Shadow } else { metrics::Mode::Enforce };
     let known = policy.rules().iter().map(|rule| metrics::KnownRule {
         label: rule.label().to_owned(),
         verdict: metric(rule.action().into()),
-        mode: mode(rule.mode()),
+        mode: mode(policy.only_records(rule.mode())),
         risk: rule.risk(),
     });
     let default = policy.default_action().map(|action| metrics::KnownRule {
         label: DEFAULT_RULE.to_owned(),
         verdict: metric(action.into()),
-        mode: metrics::Mode::Enforce,
+        mode: mode(policy.default_only_records()),
         risk: Risk::default(),
     });
     default.into_iter().chain(known).collect()

@@ -2,6 +2,7 @@
 
 pub mod answer;
 pub mod body;
+mod call;
 mod refusal;
 pub mod routes;
 pub mod surface;
@@ -11,44 +12,33 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use bytes::Bytes;
-use http::header::{AUTHORIZATION, HeaderName, HeaderValue};
+use http::header::HeaderValue;
 use http::request::Parts;
-use http::{HeaderMap, Method, Request, Response};
+use http::{Request, Response};
 use hyper::body::Incoming;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 use tracing::Instrument;
 
-use crate::auth::{CredentialPlace, TOKEN_HEADER};
 use crate::domain::audit::Actor;
 use crate::domain::id::RequestId;
-use crate::domain::identity::AgentId;
 use crate::domain::policy::{CompiledPolicy, Decision, Verdict, VerdictKind};
 use crate::gate::held::HeldRequest;
-use crate::gate::intake::{Body, Call, Entry, Shown};
+use crate::gate::intake::{Body, Entry, Shown};
 use crate::gate::parking::{Held, Order, Patience, RuleTerms};
 use crate::gate::{Gate, release::Permit};
 use crate::problem::REQUEST_ID_HEADER;
-use crate::protocol::head::{
-    CheckedHead, Framing, HeadView, Prefer, check_head, check_json_content_type, check_no_content_encoding,
-    strip_for_upstream,
-};
+use crate::protocol::head::{CheckedHead, HeadView, check_head};
 use crate::protocol::json;
-use crate::protocol::trace::TraceParent;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::stopwatch::Stopwatch;
 
-use body::{AnswerBody, CallBody, read_whole};
+use body::{AnswerBody, CallBody};
+use call::{Context, Recognised};
 use refusal::Refusal;
-use routes::{Destination, Upstream};
+use routes::Upstream;
 use surface::Surface;
 use upstream::Outgoing;
-
-const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
-const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
-/// The longest `Idempotency-Key`.
-const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
 
 /// Everything a request needs.
 pub struct Proxy {
@@ -71,20 +61,6 @@ impl Drop for Outcome<'_> {
             self.metrics.abandoned();
         }
     }
-}
-
-/// A call that has been recognised and named, its body not read yet.
-struct Recognised<'s> {
-    agent: AgentId,
-    destination: Destination<'s>,
-    tool: String,
-    method: Method,
-    headers: HeaderMap,
-    framing: Framing,
-    prefer: Prefer,
-    idempotency_key: Option<String>,
-    trace: TraceParent,
-    body: Incoming,
 }
 
 impl Proxy {
@@ -115,7 +91,7 @@ impl Proxy {
         if head.target.path().strip_prefix(answer::OWN_PREFIX).is_some_and(|rest| rest.starts_with('/')) {
             return self.own_api(parts, body).await;
         }
-        let call = match self.recognise(&surface, parts, body, head) {
+        let call = match Recognised::new(&surface, parts, body, head) {
             Ok(call) => call,
             Err((actor, refusal)) => return self.refuse(id, actor, refusal).await,
         };
@@ -134,50 +110,6 @@ impl Proxy {
             Ok(response) => response.map(AnswerBody::Api),
             Err(never) => match never {},
         }
-    }
-
-    /// Who calls what, where: everything that can be known without the body.
-    fn recognise<'s>(
-        &self,
-        surface: &'s Surface,
-        parts: Parts,
-        body: Incoming,
-        head: CheckedHead,
-    ) -> Result<Recognised<'s>, (Actor, Refusal)> {
-        let nobody = |refusal| (Actor::Unauthenticated, refusal);
-        let (agent, place) =
-            surface.authenticator.agent(&parts.headers).map_err(|error| nobody(Refusal::from(error)))?;
-        let known = |refusal| (Actor::Agent(agent.0.clone()), refusal);
-        let destination = surface
-            .routes
-            .find(&head.target)
-            .ok_or_else(|| known(Refusal::no_route(head.target.path())))?
-            .map_err(|error| known(Refusal::from(error)))?;
-        let tool = destination.tool(parts.method.as_str()).map_err(|near| known(Refusal::from(near)))?;
-        let idempotency_key = idempotency_key(&parts.headers).map_err(known)?;
-        let prefer = Prefer::read(&parts.headers);
-        let trace = trace_of(&parts.headers);
-        let mut headers = parts.headers;
-        headers.remove(TOKEN_HEADER);
-        if place == CredentialPlace::Authorization {
-            headers.remove(AUTHORIZATION);
-        }
-        strip_for_upstream(&mut headers);
-        let child = HeaderValue::from_str(&trace.child(random_span()).to_string());
-        headers.insert(TRACEPARENT, child.expect("a trace parent is ASCII"));
-        let framing = head.framing;
-        Ok(Recognised {
-            agent,
-            destination,
-            tool,
-            method: parts.method,
-            headers,
-            framing,
-            prefer,
-            idempotency_key,
-            trace,
-            body,
-        })
     }
 
     async fn judge_and_act(&self, surface: &Surface, call: Recognised<'_>) -> Result<Response<AnswerBody>, Refusal> {
@@ -301,104 +233,4 @@ fn check(parts: &Parts, surface: &Surface) -> Result<CheckedHead, Refusal> {
 enum Act {
     Send(Permit),
     Park { rule: RuleTerms, shown: Shown, patience: Patience },
-}
-
-/// What is left of a request beside the call itself.
-struct Context {
-    upstream: Arc<Upstream>,
-    prefer: Prefer,
-    idempotency_key: Option<String>,
-    trace: TraceParent,
-}
-
-impl Context {
-    fn patience(&self, hold: std::time::Duration, surface: &Surface) -> Patience {
-        match (self.prefer.respond_async, self.prefer.wait) {
-            (true, _) => Patience::RespondAsync,
-            (false, wait) => Patience::Wait(wait.map_or(hold, |wait| wait.min(surface.wait_max))),
-        }
-    }
-}
-
-impl Recognised<'_> {
-    fn facts(&self) -> Call<'_> {
-        Call {
-            agent: &self.agent,
-            upstream: &self.destination.upstream.name,
-            tool: &self.tool,
-            method: &self.method,
-            target: &self.destination.target,
-            headers: &self.headers,
-        }
-    }
-
-    /// Reads the body whole. What cannot be judged as JSON is refused: a call whose verdict needs its body has one that policy and
-    /// reviewer can read, or none.
-    async fn read(self, surface: &Surface) -> Result<(HeldRequest, Context), Refusal> {
-        let body = match self.framing {
-            Framing::Absent => None,
-            Framing::Length(_) | Framing::Chunked | Framing::Stream => {
-                let bytes = read_whole(self.body, surface.body_bytes_max, surface.body_timeout).await?;
-                check_body(&self.method, &self.headers, &bytes)?;
-                Some(bytes)
-            }
-        };
-        let context = Context {
-            upstream: self.destination.upstream.clone(),
-            prefer: self.prefer,
-            idempotency_key: self.idempotency_key,
-            trace: self.trace,
-        };
-        let request = HeldRequest {
-            agent: self.agent,
-            upstream: context.upstream.name.clone(),
-            tool: self.tool,
-            method: self.method,
-            target: self.destination.target,
-            headers: self.headers,
-            body,
-        };
-        Ok((request, context))
-    }
-}
-
-/// Whether these bytes may be judged: none, or JSON as it is under a method that has a body.
-fn check_body(method: &Method, headers: &HeaderMap, bytes: &Bytes) -> Result<(), Refusal> {
-    if bytes.is_empty() {
-        return Ok(());
-    }
-    if matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS) {
-        return Err(Refusal::body_not_allowed(method));
-    }
-    check_json_content_type(headers)?;
-    check_no_content_encoding(headers)?;
-    Ok(())
-}
-
-/// The only `Idempotency-Key`, within its length.
-fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Refusal> {
-    let mut values = headers.get_all(IDEMPOTENCY_KEY).iter();
-    match (values.next(), values.next()) {
-        (None, _) => Ok(None),
-        (Some(value), None) if (1..=IDEMPOTENCY_KEY_BYTES_MAX).contains(&value.len()) => {
-            value.to_str().map(|key| Some(key.to_owned())).map_err(|_| Refusal::idempotency_key())
-        }
-        (Some(_), _) => Err(Refusal::idempotency_key()),
-    }
-}
-
-/// The caller's trace, or a new one.
-fn trace_of(headers: &HeaderMap) -> TraceParent {
-    let given = headers.get(TRACEPARENT).and_then(|value| value.to_str().ok()).and_then(TraceParent::parse);
-    given.unwrap_or_else(|| {
-        let mut id = [0; 16];
-        crate::gate::fill_random(&mut id);
-        TraceParent::root(id, random_span())
-    })
-}
-
-fn random_span() -> [u8; 8] {
-    let mut span = [0; 8];
-    crate::gate::fill_random(&mut span);
-    span
 }

@@ -49,6 +49,11 @@ impl Refusal {
         Self::new(RejectReason::BodyNotAllowed, Code::BodyNotAllowed, detail)
     }
 
+    pub(super) fn empty_json() -> Self {
+        let detail = "the body is empty, which is no JSON; send a JSON value, or leave out `Content-Type`";
+        Self::new(RejectReason::BadJson, Code::BadJson, detail)
+    }
+
     pub(super) fn variant(key: &str) -> Self {
         let detail =
             format!("the key `{}` could be taken for one that a rule reads; spell it exactly", key.escape_debug());
@@ -85,7 +90,7 @@ impl From<HeadError> for Refusal {
             (Reason::ExpectationFailed, _) => (RejectReason::Header, Code::ExpectationFailed),
             (Reason::VersionNotSupported, _) => (RejectReason::Framing, Code::VersionNotSupported),
             (Reason::BadRequest, "host") => (RejectReason::Host, Code::Host),
-            (Reason::BadRequest, "path") => (RejectReason::Path, Code::Path),
+            (Reason::BadRequest, "path" | "query") => (RejectReason::Path, Code::Path),
             (Reason::BadRequest, "method_override") => (RejectReason::MethodOverride, Code::MethodOverride),
             (Reason::BadRequest, "header_name") => (RejectReason::Header, Code::Framing),
             (Reason::BadRequest, _) => (RejectReason::Framing, Code::Framing),

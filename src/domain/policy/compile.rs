@@ -103,6 +103,11 @@ impl CompiledPolicy {
         self.default.map(|default| default.action)
     }
 
+    /// Whether the default only records what it would have done.
+    pub fn default_only_records(&self) -> bool {
+        self.default.is_some_and(|default| self.only_records(default.mode))
+    }
+
     /// The names of the files, in order.
     pub fn files(&self) -> &[String] {
         &self.files

@@ -208,7 +208,8 @@ impl CompiledPolicy {
         Verdict { kind, rule: None, default_used, notes, shadow, default_approval: &self.default_approval }
     }
 
-    pub(super) fn only_records(&self, mode: Mode) -> bool {
+    /// Whether what has this mode records without acting: by itself, or because the whole gateway does.
+    pub fn only_records(&self, mode: Mode) -> bool {
         self.shadow || mode == Mode::Shadow
     }
 
