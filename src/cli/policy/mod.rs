@@ -6,6 +6,8 @@
 mod explain;
 mod lint;
 mod load;
+#[cfg(test)]
+mod shipped_tests;
 mod test;
 
 use std::path::{Path, PathBuf};
