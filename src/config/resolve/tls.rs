@@ -55,11 +55,7 @@ pub(super) fn listener(context: &mut Context<'_>, name: &str, model: &TlsModel) 
 }
 
 /// The path of a PEM file that names authorities to trust, once it has been read and found good.
-pub(super) fn authorities(
-    context: &mut Context<'_>,
-    at: &[PathSegment],
-    file: &str,
-) -> Option<PathBuf> {
+pub(super) fn authorities(context: &mut Context<'_>, at: &[PathSegment], file: &str) -> Option<PathBuf> {
     let mut store = RootCertStore::empty();
     for certificate in certificates(context, at, file)? {
         if let Err(error) = store.add(certificate) {
