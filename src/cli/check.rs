@@ -18,18 +18,18 @@ use crate::domain::duration;
 
 /// The arguments of `check`.
 #[derive(Debug, Clone, Args)]
-pub struct CheckArgs {
+pub(super) struct CheckArgs {
     /// The configuration file.
     #[arg(short, long, value_name = "FILE", env = "HOLDPOINT_CONFIG")]
-    pub config: PathBuf,
+    config: PathBuf,
     /// How the report is written.
     #[arg(long, value_enum, default_value_t = ReportFormat::Text)]
-    pub format: ReportFormat,
+    format: ReportFormat,
 }
 
 /// How a report is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum ReportFormat {
+pub(super) enum ReportFormat {
     /// For people.
     Text,
     /// One JSON object: `{"ok", "errors", "warnings", "diagnostics": […]}`.
@@ -37,7 +37,7 @@ pub enum ReportFormat {
 }
 
 /// Runs `check`; the report goes to standard output.
-pub fn run(args: &CheckArgs) -> ExitCode {
+pub(super) fn run(args: &CheckArgs) -> ExitCode {
     let (status, report) = report(args, &ProcessEnv);
     super::say(&report);
     ExitCode::from(status)

@@ -23,7 +23,7 @@ const TOKEN_LENGTH_MIN: usize = 32;
 
 /// What `token` does.
 #[derive(Debug, Clone, Subcommand)]
-pub enum TokenCommand {
+pub(super) enum TokenCommand {
     /// Make a random token; prints it with its SHA-256 and the line for the configuration.
     New {
         /// Whose token it is to be.
@@ -39,7 +39,7 @@ pub enum TokenCommand {
 
 /// Who holds a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Holder {
+pub(super) enum Holder {
     /// An agent.
     Agent,
     /// A reviewer.
@@ -47,7 +47,7 @@ pub enum Holder {
 }
 
 /// Runs `token`. Exit status 2 when the input is no token, or input or randomness cannot be had.
-pub fn run(command: &TokenCommand) -> ExitCode {
+pub(super) fn run(command: &TokenCommand) -> ExitCode {
     let answer = match command {
         TokenCommand::New { holder, id } => {
             let mut random = [0; TOKEN_BYTES];

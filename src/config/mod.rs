@@ -10,6 +10,7 @@ pub mod load;
 pub mod model;
 pub mod openapi;
 pub mod policies;
+pub mod reference;
 mod resolve;
 pub mod secrets;
 pub mod settings;

@@ -175,8 +175,8 @@ macro_rules! url_type {
 
             /// Scheme, host and port, as browsers write an origin: `https://tools.example.com`.
             #[must_use]
-            pub fn origin(&self) -> &str {
-                self.0.origin()
+            pub fn origin(&self) -> String {
+                self.0.origin().to_owned()
             }
 
             /// The whole URL: the origin, and the path where there is one. Never ends with `/`.
