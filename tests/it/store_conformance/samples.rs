@@ -55,6 +55,7 @@ pub(super) fn call(second: i64) -> Approval {
         reject_memory: Duration::from_secs(20),
         result_ttl: Duration::from_secs(30),
         policy_revision: "r1".to_owned(),
+        rule_digest: None,
     };
     Approval {
         id: ApprovalId::new(at(second), random),
