@@ -106,6 +106,7 @@ fn call(number: u64) -> Approval {
             reject_memory: Duration::from_secs(600),
             result_ttl: Duration::from_secs(600),
             policy_revision: "r1".to_owned(),
+            rule_digest: None,
         },
         created_at: NOW,
         state: State::Pending,

@@ -48,6 +48,7 @@ pub(super) fn parked(seed: u8) -> Approval {
             reject_memory: Duration::from_secs(20),
             result_ttl: Duration::from_secs(30),
             policy_revision: "r1".to_owned(),
+            rule_digest: None,
         },
         created_at: at(0),
         state: State::Pending,
