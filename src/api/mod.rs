@@ -62,8 +62,8 @@ impl Surface {
     }
 }
 
-/// The router of a surface. Paths and methods that are not in the table answer with a problem document as well, except that
-/// on the admin side an unknown path falls through to whatever the router is merged with.
+/// The router of a surface. What is not in the table answers with a problem document as well; on the admin side an unknown path
+/// is left to the fallback of the page's router, with which this one is merged.
 pub fn router(shared: &Arc<Shared>, surface: Surface) -> Router {
     let mut router = Router::new();
     for route in table::ROUTES.iter().filter(|route| surface.serves(route)) {
@@ -74,6 +74,12 @@ pub fn router(shared: &Arc<Shared>, surface: Surface) -> Router {
         };
         router = router.route(&format!("{}{}", surface.prefix(), route.path), on(filter, handler));
     }
+    if surface == Surface::AgentOnly {
+        router = router.fallback(|State(shared): State<Arc<Shared>>| async move {
+            let problem = Problem::new(Code::NoRoute, "agents have nothing at this path; see the API's reference");
+            finish(&shared, problem.into_response())
+        });
+    }
     router
         .method_not_allowed_fallback(|State(shared): State<Arc<Shared>>| async move {
             let problem =
@@ -81,12 +87,6 @@ pub fn router(shared: &Arc<Shared>, surface: Surface) -> Router {
             finish(&shared, problem.into_response())
         })
         .with_state(shared.clone())
-}
-
-/// What an unknown path answers; the fallback of the router that this one ends up in.
-pub fn not_found(shared: &Shared) -> Response {
-    let problem = Problem::new(Code::NoRoute, "there is nothing at this path; see /openapi.json for what there is");
-    finish(shared, problem.into_response())
 }
 
 async fn answer(
