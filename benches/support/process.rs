@@ -1,0 +1,120 @@
+//! Child processes, and what they cost.
+
+use std::fmt::Write as _;
+use std::io;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use sha2::{Digest as _, Sha256};
+
+/// The agent's token in the gateway's configuration.
+pub(crate) const TOKEN: &str = "bench-agent-token-that-protects-nothing";
+/// How often a child is asked whether it serves, and the pause in between: 20 s in all.
+const READY_TRIES: u32 = 400;
+const READY_PAUSE: Duration = Duration::from_millis(50);
+
+/// A proxy in a process of its own; ends when dropped.
+pub(crate) struct Proxy {
+    pub(crate) address: SocketAddr,
+    child: Child,
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Proxy {
+    /// Starts this very program as the floor before `origin`.
+    pub(crate) fn floor(origin: SocketAddr) -> io::Result<Self> {
+        let address = free_address()?;
+        let mut command = Command::new(std::env::current_exe()?);
+        command.args(["floor", &address.to_string(), &origin.to_string()]);
+        Self::start(command, address)
+    }
+
+    /// Starts the gateway before `origin`, with its files in `folder` and a policy that allows by name.
+    pub(crate) fn gateway(origin: SocketAddr, folder: &Path) -> io::Result<Self> {
+        let (address, admin) = (free_address()?, free_address()?);
+        write(&folder.join("policy.yaml"), POLICY)?;
+        let digest = |token: &str| {
+            Sha256::digest(token).iter().fold(String::new(), |mut text, byte| {
+                write!(text, "{byte:02x}").expect("writing to a String cannot fail");
+                text
+            })
+        };
+        let (agent, reviewer) = (digest(TOKEN), digest("bench-reviewer-token-that-protects-nothing"));
+        let folder_path = folder.display();
+        let config = format!(
+            "version: 1
+proxy: {{ listen: \"{address}\" }}
+admin: {{ listen: \"{admin}\" }}
+store: sqlite://{folder_path}/holdpoint.db
+policies: [ policy.yaml ]
+agents: [ {{ id: bench, token_sha256: \"{agent}\" }} ]
+reviewers: [ {{ id: alice, token_sha256: \"{reviewer}\" }} ]
+upstreams:
+  payments:
+    url: http://{origin}
+    tools: [ {{ call: \"POST /refunds\", tool: payments.refund }} ]
+routes: [ {{ path: /, upstream: payments }} ]
+"
+        );
+        let path = folder.join("holdpoint.yaml");
+        write(&path, &config)?;
+        let mut command = Command::new(env!("CARGO_BIN_EXE_holdpoint"));
+        command.arg("serve").arg("-c").arg(path);
+        Self::start(command, address)
+    }
+
+    fn start(mut command: Command, address: SocketAddr) -> io::Result<Self> {
+        // One worker each, as in the figures that the ratio is compared with.
+        command.env("TOKIO_WORKER_THREADS", "1").stdin(Stdio::null()).stdout(Stdio::null());
+        let mut proxy = Self { address, child: command.spawn()? };
+        for _ in 0..READY_TRIES {
+            if TcpStream::connect(address).is_ok() {
+                return Ok(proxy);
+            }
+            if let Some(status) = proxy.child.try_wait()? {
+                return Err(io::Error::other(format!("{command:?} ended with {status}")));
+            }
+            thread::sleep(READY_PAUSE);
+        }
+        Err(io::Error::new(io::ErrorKind::TimedOut, format!("{command:?} does not listen on {address}")))
+    }
+
+    /// CPU time of the process so far, user and system, in clock ticks (10 ms).
+    pub(crate) fn cpu_ticks(&self) -> io::Result<u64> {
+        let stat = read(Path::new(&format!("/proc/{}/stat", self.child.id())))?;
+        // The second field is the program's name in parentheses and may contain anything.
+        let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields);
+        let mut times = fields.split_whitespace().skip(11).map_while(|field| field.parse::<u64>().ok());
+        match (times.next(), times.next()) {
+            (Some(user), Some(system)) => Ok(user + system),
+            _ => Err(io::Error::new(io::ErrorKind::InvalidData, format!("/proc/PID/stat reads {stat}"))),
+        }
+    }
+}
+
+/// Rules by name, of which one allows the call.
+const POLICY: &str = include_str!("policy.yaml");
+
+fn free_address() -> io::Result<SocketAddr> {
+    TcpListener::bind("127.0.0.1:0")?.local_addr()
+}
+
+#[expect(clippy::disallowed_methods, reason = "a measurement lays out its own files")]
+fn write(path: &Path, text: &str) -> io::Result<()> {
+    std::fs::write(path, text)
+}
+
+#[expect(clippy::disallowed_methods, reason = "the kernel's figures are files")]
+fn read(path: &Path) -> io::Result<String> {
+    std::fs::read_to_string(path)
+}
