@@ -20,7 +20,6 @@ use crate::config::load::Reviewers;
 use crate::config::settings::Config;
 use crate::dashboard;
 use crate::domain::audit::{Actor, Event, EventKind};
-use crate::domain::identity::Reviewer;
 use crate::domain::time::Clock;
 use crate::gate::intake::known_rules;
 use crate::gate::measured::MeasuredStore;
@@ -263,11 +262,13 @@ impl Live {
 }
 
 impl Running {
-    /// Makes a link that signs a reviewer in once; answers with its path.
-    pub fn one_time_link(&self, reviewer: Reviewer) -> String {
+    /// Makes a link that signs a configured reviewer in once; answers with its path. `None` when there is no such reviewer.
+    pub fn one_time_link(&self, reviewer: &str) -> Option<String> {
+        let authenticator = self.live.authenticator.load();
+        let reviewer = authenticator.reviewer(reviewer)?;
         let token = self.gate.random_token();
-        self.live.authenticator.load().offer_one_time_link(&token, reviewer);
-        format!("/dashboard/once/{token}")
+        authenticator.offer_one_time_link(&token, reviewer);
+        Some(format!("/dashboard/once/{token}"))
     }
 
     /// Shuts down: not ready, no new connections, releases in flight finish, holds are answered truthfully. Returns whether

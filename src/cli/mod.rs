@@ -2,6 +2,7 @@
 //! no, 2 when it could not find out.
 
 pub mod check;
+pub mod demo;
 pub mod healthcheck;
 mod logs;
 pub mod policy;
@@ -26,6 +27,8 @@ struct Cli {
 enum Command {
     /// Run the gateway
     Serve(serve::ServeArgs),
+    /// Run the gateway with a small tool backend and a few parked calls
+    Demo(demo::DemoArgs),
     /// Load a configuration and everything it names, and report every problem
     Check(check::CheckArgs),
     /// Work on policies: explain, test, lint, schema
@@ -49,6 +52,7 @@ enum Command {
 pub fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Serve(args) => serve::run(&args),
+        Command::Demo(args) => demo::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Policy(command) => policy::run(&command),
         Command::Token(command) => token::run(&command),

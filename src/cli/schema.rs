@@ -10,7 +10,7 @@ use crate::config::reference;
 
 /// The arguments of `policy schema`.
 #[derive(Debug, Clone, Copy, Args)]
-pub(super) struct SchemaArgs {
+pub struct SchemaArgs {
     /// Which file the schema is for.
     #[arg(long = "for", value_enum, default_value_t = SchemaOf::Policy)]
     schema_of: SchemaOf,
@@ -18,7 +18,7 @@ pub(super) struct SchemaArgs {
 
 /// Which file a schema is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum SchemaOf {
+pub enum SchemaOf {
     /// `holdpoint.yaml`.
     Config,
     /// A policy file.

@@ -220,9 +220,7 @@ impl Gate {
 
     /// 256 random bits as text, for cookies, CSRF tokens and links.
     pub fn random_token(&self) -> String {
-        let mut bytes = [0_u8; 32];
-        fill_random(&mut bytes);
-        URL_SAFE_NO_PAD.encode(bytes)
+        random_token()
     }
 
     /// A new request id.
@@ -360,6 +358,13 @@ impl Gate {
             State::Pending | State::Approved(_) => false,
         }
     }
+}
+
+/// 256 random bits as text.
+pub fn random_token() -> String {
+    let mut bytes = [0_u8; 32];
+    fill_random(&mut bytes);
+    URL_SAFE_NO_PAD.encode(bytes)
 }
 
 /// Fills from the operating system's random source.

@@ -49,6 +49,12 @@ struct Refund {
 }
 
 #[derive(Debug, Deserialize)]
+struct Payout {
+    destination: String,
+    amount_usd: f64,
+}
+
+#[derive(Debug, Deserialize)]
 struct Message {
     to: String,
     subject: String,
@@ -73,7 +79,7 @@ fn lock(shop: &Shared) -> MutexGuard<'_, Shop> {
 }
 
 /// The backend's routes over a fresh shop.
-pub fn router() -> Router {
+pub(super) fn router() -> Router {
     let customers = [
         ("c_17", Customer { name: "Ada Byron", paid_usd: 40 }),
         ("c_23", Customer { name: "Grace Murray", paid_usd: 95 }),
@@ -88,6 +94,7 @@ pub fn router() -> Router {
         .route("/customers", get(list))
         .route("/customers/{id}", delete(remove))
         .route("/refunds", post(refund))
+        .route("/payouts", post(pay_out))
         .route("/messages", post(send))
         .route("/ledger", get(ledger))
         .with_state(Arc::new(Mutex::new(shop)))
@@ -123,6 +130,15 @@ async fn refund(State(shop): State<Shared>, Json(refund): Json<Refund>) -> Answe
     let detail = json!({ "customer": refund.customer, "amount_usd": refund.amount_usd, "reason": refund.reason });
     let number = shop.write("refund paid", detail);
     (StatusCode::CREATED, Json(json!({ "refund": format!("re_{number}"), "amount_usd": refund.amount_usd })))
+}
+
+async fn pay_out(State(shop): State<Shared>, Json(payout): Json<Payout>) -> Answer {
+    if !(payout.amount_usd > 0.0 && payout.amount_usd.is_finite()) {
+        return (StatusCode::BAD_REQUEST, Json(json!({ "error": "amount_usd must be more than 0" })));
+    }
+    let detail = json!({ "destination": payout.destination, "amount_usd": payout.amount_usd });
+    let number = lock(&shop).write("paid out", detail);
+    (StatusCode::CREATED, Json(json!({ "payout": format!("po_{number}"), "amount_usd": payout.amount_usd })))
 }
 
 async fn send(State(shop): State<Shared>, Json(message): Json<Message>) -> Answer {
