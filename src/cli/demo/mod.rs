@@ -149,7 +149,7 @@ fn introduce(running: &Running, folder: &Folder, parked: usize, agent_token: &st
     say(&format!(
         "\nHoldpoint is running, and {parked} tool calls wait for a human.\n\n\
          \x20 Decide as {}:  {you}\n\
-         \x20 and as {}:      {second}\n\
+         \x20 and as {}:     {second}\n\
          \x20                   (one use each; a payout needs two people)\n\n\
          \x20 Agents call:      http://{proxy}/shop/…\n\
          \x20 API and metrics:  http://{admin}/openapi.json, http://{admin}/metrics\n\
