@@ -370,14 +370,18 @@ pub fn in_order(mut diagnostics: Vec<Diagnostic>) -> Vec<Diagnostic> {
     diagnostics
 }
 
-/// The nearest of `known` to `given`, where it is near enough to be a slip.
+/// The nearest of `known` to `given`, where it is near enough to be a slip, or else the one that `given` begins.
 pub fn nearest<'a>(given: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let fold = |text: &str| text.to_ascii_lowercase().replace('-', "_");
-    let given = fold(given);
-    known
-        .into_iter()
-        .map(|name| (strsim::osa_distance(&given, &fold(name)), name))
-        .filter(|(distance, name)| *distance <= 1.max(name.chars().count().max(given.chars().count()) / 3))
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, name)| name)
+    let (given, mut beginning) = (fold(given), None);
+    let slips = known.into_iter().filter_map(|name| {
+        let folded = fold(name);
+        if given.len() >= 3 && folded.starts_with(&given) {
+            beginning = beginning.or(Some(name));
+        }
+        let distance = strsim::osa_distance(&given, &folded);
+        let most = 1.max(folded.chars().count().max(given.chars().count()) / 3);
+        (distance <= most).then_some((distance, name))
+    });
+    slips.min_by_key(|(distance, _)| *distance).map(|(_, name)| name).or(beginning)
 }

@@ -90,12 +90,23 @@ pub fn load_text(name: &str, text: &str, folder: &Path, env: &dyn Env, reviewers
     let shape = Shape { schema: &schema, formats: &model::FORMATS, references: References::Refused };
     let found = shape.problems(&document);
     if !found.is_empty() {
-        return Loaded::failed(found, Vec::new());
+        return without_model(&document, found, folder);
     }
     match document.typed::<ConfigModel>(&text) {
         Ok(model) => resolved(&document, &model, folder, env, reviewers),
-        Err(found) => Loaded::failed(vec![found], Vec::new()),
+        Err(found) => without_model(&document, vec![found], folder),
     }
+}
+
+/// The failure of a file whose shape is wrong. The policies that it names are looked at all the same, so that their
+/// problems are told in the same report.
+fn without_model(document: &Document, mut found: Vec<Diagnostic>, folder: &Path) -> Loaded {
+    let listed = document.value().get("policies").and_then(serde_yaml::Value::as_sequence);
+    let names = listed.into_iter().flatten().filter_map(serde_yaml::Value::as_str);
+    let paths: Vec<_> = names.map(|name| policies::below(folder, name)).collect();
+    let policies = policies::load_policies(&paths);
+    found.extend(policies.diagnostics);
+    Loaded::failed(found, policies.files_read)
 }
 
 fn resolved(document: &Document, model: &ConfigModel, folder: &Path, env: &dyn Env, required: Reviewers) -> Loaded {

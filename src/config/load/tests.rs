@@ -173,6 +173,8 @@ fn slips_in_keys_and_values_are_reported_at_their_place() {
         "unknown key `listn` in `proxy`",
         "did you mean `listen`?",
     );
+    let agent = format!("agents: [ {{ id: bot, token: x, token_sha256: {A} }} ]\n");
+    check(&text(&["agents"], &agent), UnknownKey, 7, 22, "`token` in `agents[0]`", "did you mean `token_sha256`?");
     check(&plus("log: { quux: x }\n"), UnknownKey, 8, 8, "`quux`", "known keys: `format`, `level`");
     check(&text(&["version"], ""), MissingKey, 1, 1, "needs the key `version`", "add `version: …`");
     check(&text(&["version"], "version: 2\n"), BadValue, 7, 10, "`version` is `2`", "accepted: `1`");
@@ -217,6 +219,15 @@ fn all_problems_are_reported_at_once() {
         (Some(9), Code::UnknownKey),
     ];
     assert_eq!(lines, expected, "{:#?}", loaded.diagnostics);
+}
+
+#[test]
+fn problems_of_policies_are_told_together_with_those_of_the_configuration() {
+    let loaded = load_from(&folder(), &text(&["policies"], "policies: [empty, 5]\nnope: 1\n"));
+    let codes: Vec<_> = loaded.diagnostics.iter().map(|d| (d.file.as_str(), d.code)).collect();
+    let own = "holdpoint.yaml";
+    let expected = [("empty", Code::Policy), (own, Code::WrongType), (own, Code::UnknownKey)];
+    assert_eq!(codes, expected, "{:#?}", loaded.diagnostics);
 }
 
 #[test]

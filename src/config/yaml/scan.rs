@@ -229,7 +229,9 @@ impl Scan<'_> {
     }
 
     fn scalar(&mut self, text: Cow<'_, str>, style: ScalarStyle, start: Marker, end: Marker) {
-        let span = self.offsets.byte(start)..self.offsets.byte(end);
+        let mut span = self.offsets.byte(start)..self.offsets.byte(end);
+        // The scanner counts the blanks behind a quoted text to it.
+        span.end = span.start + self.source.text.get(span.clone()).map_or(0, |text| text.trim_end().len());
         match self.stack.last() {
             Some(Frame { content: Content::Entries { key: None, .. }, .. }) => {
                 self.key(Key { name: text.into_owned(), place: place(start), span }, style, start, end);

@@ -92,6 +92,13 @@ fn places_count_characters_and_survive_text_beyond_ascii_and_a_byte_order_mark()
 }
 
 #[test]
+fn the_span_of_a_quoted_text_ends_with_its_quote() {
+    let document = read(Source::new("f.yaml", "{ a: \"x\"   }\n")).expect("valid");
+    let (_, span) = document.spans().value(&["a".into()]);
+    assert_eq!(&document.source().text[span], "\"x\"");
+}
+
+#[test]
 fn masked_sources_keep_their_length_and_hide_the_value() {
     let source = Source::new("f.yaml", "token: hunter2\nb: ü\n");
     let masked = source.masked(&[7..14, 900..901]);
