@@ -14,6 +14,7 @@ mod context;
 mod decisions;
 mod events;
 pub mod openapi;
+mod policy;
 pub mod route;
 mod system;
 pub mod table;
@@ -25,7 +26,7 @@ use axum::Router;
 use axum::extract::{RawPathParams, Request, State};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{MethodFilter, on};
-use http::{HeaderValue, Method};
+use http::HeaderValue;
 
 use crate::problem::{Code, Problem, REQUEST_ID_HEADER, SOURCE_HEADER, Source};
 use crate::web::headers::{Kind, protect};
@@ -158,9 +159,4 @@ fn finish(shared: &Shared, mut response: Response) -> Response {
     headers.insert(REQUEST_ID_HEADER, HeaderValue::from_str(&id).expect("an id is ASCII"));
     headers.entry(SOURCE_HEADER).or_insert_with(|| Source::Gateway.header());
     response
-}
-
-/// Whether a method may change anything.
-pub fn is_safe(method: &Method) -> bool {
-    *method == Method::GET || *method == Method::HEAD
 }

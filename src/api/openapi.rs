@@ -226,9 +226,10 @@ mod tests {
     }
 
     #[test]
-    fn only_a_get_reads_and_a_get_only_reads() {
+    fn a_get_only_reads() {
         for route in ROUTES {
-            assert_eq!(route.method == http::Method::GET, route.effect == Effect::Reads, "{}", route.operation);
+            let reads = route.effect == Effect::Reads;
+            assert!(reads || route.method == http::Method::POST, "{}", route.operation);
         }
     }
 }

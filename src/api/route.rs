@@ -29,7 +29,7 @@ pub enum Role {
     Metrics,
 }
 
-/// Whether an operation changes anything. A `GET` never does.
+/// Whether an operation changes anything. A `GET` never does; a `POST` that only reads takes its question as a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Effect {
     /// It only reads.

@@ -7,8 +7,10 @@ use http::Method;
 use super::audit::{AuditPage, LIMIT_MAX};
 use super::route::{Answer, Body, Effect, Parameter, ParameterKind, Role, Route, schema_of};
 use super::wire::approval::{Approval, PublicApproval};
+use super::wire::policy::{CallDescription, PolicyView, Simulate, Simulation};
 use super::wire::{ApprovalList, BulkAnswer, BulkDecide, Cancel, CreateApproval, Decide, Resolve, Stats};
-use super::{approvals, audit, decisions, events, system};
+use super::{approvals, audit, decisions, events, policy, system};
+use crate::domain::policy::explain::Explanation;
 use crate::problem::Code;
 
 const NONE: &[Parameter] = &[];
@@ -201,6 +203,45 @@ pub static ROUTES: &[Route] = &[
         ),
         problems: &[Code::TooManyStreams],
         handler: |context| Box::pin(events::follow(context)),
+    },
+    Route {
+        method: Method::GET,
+        path: "/v1/policy",
+        operation: "readPolicy",
+        summary: "The rules in force, in the order in which they are tried.",
+        who: REVIEWER,
+        effect: Effect::Reads,
+        query: NONE,
+        body: Body::None,
+        answer: Answer::json::<PolicyView>(200, "The policy."),
+        problems: &[],
+        handler: |context| Box::pin(policy::read(context)),
+    },
+    Route {
+        method: Method::POST,
+        path: "/v1/policy/evaluate",
+        operation: "evaluatePolicy",
+        summary: "The verdict on a described call, and every rule tried on the way. Nothing is sent or written down.",
+        who: REVIEWER,
+        effect: Effect::Reads,
+        query: NONE,
+        body: Body::Required(schema_of::<CallDescription>),
+        answer: Answer::json::<Explanation>(200, "The verdict and the way to it."),
+        problems: &[Code::ConfusableKey, Code::BadJson, Code::DuplicateKey],
+        handler: |context| Box::pin(policy::evaluate(context)),
+    },
+    Route {
+        method: Method::POST,
+        path: "/v1/policy/simulate",
+        operation: "simulatePolicy",
+        summary: "What a candidate policy would change, tried on given calls or on the history of approvals.",
+        who: REVIEWER,
+        effect: Effect::Reads,
+        query: NONE,
+        body: Body::Context(schema_of::<Simulate>),
+        answer: Answer::json::<Simulation>(200, "The changed verdicts."),
+        problems: &[Code::BadJson, Code::DuplicateKey],
+        handler: |context| Box::pin(policy::simulate(context)),
     },
     Route {
         method: Method::GET,

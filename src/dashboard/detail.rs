@@ -62,7 +62,7 @@ pub(super) fn content(
             p.summary { (visible(&subject.summary)) }
             section aria-labelledby="input-heading" {
                 h2 #input-heading { "Input" }
-                p.hint { "As it will be sent, " (grouped(usize::try_from(subject.payload_bytes).unwrap_or(usize::MAX))) " bytes; values that the rule redacts show as such." }
+                p.hint { "As it was received, " (grouped(usize::try_from(subject.payload_bytes).unwrap_or(usize::MAX))) " bytes; values that the rule redacts show as such." }
                 pre.input tabindex="0" aria-label="Input" { code { (parts::readable_json(&subject.preview)) } }
             }
             (facts(approval, now))

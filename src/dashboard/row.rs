@@ -57,7 +57,9 @@ fn facts(approval: &Approval, now: Timestamp) -> Markup {
             }
             div { dt { "Agent" } dd { (visible(&subject.agent.0)) } }
             div { dt { "Trace" } dd { @match &subject.trace_id { Some(id) => code.trace { (visible(id)) }, None => "none" } } }
-            div { dt { "Rule" } dd { (visible(&approval.terms.rule)) } }
+            div { dt { "Rule" } dd {
+                (visible(&approval.terms.rule)) @if let Some(reason) = &approval.terms.reason { ": " (visible(reason)) }
+            } }
             div { dt { "Requested" } dd { (parts::time(approval.created_at, now)) } }
             @if let Some(closed_at) = approval.state.closed_at() {
                 div { dt { "Closed" } dd { (parts::time(closed_at, now)) } }

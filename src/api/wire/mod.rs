@@ -5,6 +5,7 @@
 //! payload is not in the record they are made from.
 
 pub mod approval;
+pub mod policy;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
