@@ -170,6 +170,8 @@ impl Trap {
         let body = std::fs::read(corpus("hostile").join(&case.file)).unwrap_or_else(|error| panic!("{what}: {error}"));
         let reason = match case.expect.as_str() {
             "read" => None,
+            // No bytes at all are no document to refuse: the call has no body, and a rule that reads one cannot be evaluated.
+            _ if body.is_empty() => None,
             reason => Some(reason),
         };
         let before = reason.map(|reason| (self.rejected(reason), self.refusals()));
