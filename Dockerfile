@@ -30,6 +30,6 @@ VOLUME ["/var/lib/holdpoint"]
 EXPOSE 8080 8081
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=3s --start-period=10s --retries=3 \
-    CMD ["/usr/local/bin/holdpoint", "healthcheck", "-c", "/etc/holdpoint/holdpoint.yaml"]
+    CMD ["/usr/local/bin/holdpoint", "healthcheck"]
 ENTRYPOINT ["/usr/local/bin/holdpoint"]
 CMD ["serve", "-c", "/etc/holdpoint/holdpoint.yaml"]

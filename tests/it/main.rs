@@ -5,6 +5,7 @@
 )]
 
 mod architecture;
+mod chromium;
 mod hold;
 mod hostile;
 mod parking;

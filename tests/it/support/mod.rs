@@ -1,5 +1,6 @@
 //! The rig: the real binary on free ports, callers and reviewers that speak raw HTTP, and upstreams that remember what they saw.
 
+pub(crate) mod browser;
 pub(crate) mod gateway;
 pub(crate) mod home;
 pub(crate) mod http;
