@@ -3,6 +3,7 @@
 #   chromium, chromedriver   the reviewer's page in a real browser
 #   promtool                 the form of /metrics
 #   python3, node            upstreams that read requests with other parsers than ours
+#   curl, openssl            the commands of the examples
 #   cc                       the embedded database and the cryptography
 set -euo pipefail
 
@@ -22,6 +23,7 @@ need prometheus promtool
 need python3 python3
 need nodejs node
 need curl curl
+need openssl openssl
 need build-essential cc
 need cmake cmake
 

@@ -6,6 +6,7 @@
 
 mod architecture;
 mod chromium;
+mod examples;
 mod hold;
 mod hostile;
 mod parking;
