@@ -85,9 +85,9 @@ impl HeldRequest {
     }
 
     /// From what [`HeldRequest::to_bytes`] wrote; `None` when it is anything else.
-    pub fn from_bytes(bytes: Bytes) -> Option<Self> {
+    pub fn from_bytes(bytes: &Bytes) -> Option<Self> {
         // JSON text written by serde_json has no raw line feed, so the first one ends the head.
-        let end = memchr::memchr(b'\n', &bytes)?;
+        let end = memchr::memchr(b'\n', bytes)?;
         let head: StoredHead = serde_json::from_slice(&bytes[..end]).ok()?;
         let mut headers = HeaderMap::new();
         for (name, value) in head.headers {

@@ -63,22 +63,35 @@ impl Permit {
         }
     }
 
-    /// Uses the permit up, at the last moment before sending. For an approved call the bytes about to be sent are compared once
-    /// more with those that were approved; the permit of another call goes back unused.
-    pub fn spend(mut self, about_to_send: impl FnOnce() -> Fingerprint) -> Result<Option<Release>, WrongCall> {
+    /// Uses up the permit of a call that policy let through.
+    ///
+    /// # Errors
+    /// When it comes from an approval: such a call is sent by [`Permit::spend`], which owes an outcome.
+    pub fn spend_on_passing(self) -> Result<(), WrongCall> {
         match &self.ticket {
-            Ticket::Verdict => Ok(None),
-            Ticket::Approval { fingerprint, gate, .. } if *fingerprint != about_to_send() => {
-                gate.metrics().integrity_violation(Violation::FingerprintMismatch);
-                Err(WrongCall)
+            Ticket::Verdict => Ok(()),
+            Ticket::Approval { .. } | Ticket::Spent => Err(WrongCall),
+        }
+    }
+
+    /// Uses up the permit of an approved call, at the last moment before sending: the call about to be sent is compared once more
+    /// with the one that was approved.
+    ///
+    /// # Errors
+    /// For another call, or for a permit that comes from no approval. A permit shown for another call goes back unused.
+    pub fn spend(mut self, about_to_send: impl FnOnce() -> Fingerprint) -> Result<Release, WrongCall> {
+        if let Ticket::Approval { fingerprint, gate, .. } = &self.ticket
+            && *fingerprint != about_to_send()
+        {
+            gate.metrics().integrity_violation(Violation::FingerprintMismatch);
+            return Err(WrongCall);
+        }
+        match std::mem::replace(&mut self.ticket, Ticket::Spent) {
+            Ticket::Approval { id, upstream, gate, .. } => {
+                let in_flight = gate.metrics().release_in_flight();
+                Ok(Release { id, upstream, gate: Some(gate), _in_flight: in_flight })
             }
-            Ticket::Approval { .. } | Ticket::Spent => match std::mem::replace(&mut self.ticket, Ticket::Spent) {
-                Ticket::Approval { id, upstream, gate, .. } => {
-                    let in_flight = gate.metrics().release_in_flight();
-                    Ok(Some(Release { id, upstream, gate: Some(gate), _in_flight: in_flight }))
-                }
-                Ticket::Verdict | Ticket::Spent => Err(WrongCall),
-            },
+            Ticket::Verdict | Ticket::Spent => Err(WrongCall),
         }
     }
 }
@@ -258,7 +271,7 @@ impl Gate {
         match self.store().request(id).await? {
             Some(stored) => {
                 let bytes = self.unseal(id, &stored.sealed)?;
-                HeldRequest::from_bytes(bytes.into()).map(Some).ok_or(Error::Unreadable(id))
+                HeldRequest::from_bytes(&bytes.into()).map(Some).ok_or(Error::Unreadable(id))
             }
             None => Ok(None),
         }

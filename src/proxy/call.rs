@@ -68,7 +68,7 @@ impl<'s> Recognised<'s> {
         surface: &'s Surface,
         parts: Parts,
         body: Incoming,
-        head: CheckedHead,
+        head: &CheckedHead,
     ) -> Result<Self, (Actor, Refusal)> {
         let nobody = |refusal| (Actor::Unauthenticated, refusal);
         let (agent, place) =

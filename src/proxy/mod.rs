@@ -91,7 +91,7 @@ impl Proxy {
         if head.target.path().strip_prefix(answer::OWN_PREFIX).is_some_and(|rest| rest.starts_with('/')) {
             return self.own_api(parts, body).await;
         }
-        let call = match Recognised::new(&surface, parts, body, head) {
+        let call = match Recognised::new(&surface, parts, body, &head) {
             Ok(call) => call,
             Err((actor, refusal)) => return self.refuse(id, actor, refusal).await,
         };

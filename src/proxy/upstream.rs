@@ -70,9 +70,9 @@ impl Outgoing {
 /// # Errors
 /// The problem to answer with; it says whether anything was sent.
 pub async fn forward(permit: Permit, upstream: &Upstream, call: Outgoing) -> Result<Response<AnswerBody>, Problem> {
-    let Ok(None) = permit.spend(|| unreachable_fingerprint()) else {
+    if permit.spend_on_passing().is_err() {
         return Err(Problem::new(Code::Internal, "a held call was sent the wrong way; nothing was sent"));
-    };
+    }
     let watch = Stopwatch::start();
     let request = call.into_request(upstream, None);
     let sent = upstream.client.send(request, Freshness::Pooled, upstream.timeout).await;
@@ -94,11 +94,6 @@ fn outcome_of<T>(sent: &Result<T, SendError>) -> UpstreamOutcome {
         Err(SendError::Lost(_)) => UpstreamOutcome::Lost,
         Err(SendError::TimedOut) => UpstreamOutcome::TimedOut,
     }
-}
-
-/// A permit by verdict compares nothing.
-fn unreachable_fingerprint() -> crate::domain::call::Fingerprint {
-    crate::domain::call::Fingerprint([0; 32])
 }
 
 /// Releases a held call for the caller that waits. Runs to its end in a task of its own: a caller that leaves now changes nothing
@@ -124,7 +119,7 @@ async fn release_to_its_end(
     request: HeldRequest,
     tracker: TaskTracker,
 ) -> Result<Response<AnswerBody>, Problem> {
-    let Ok(Some(release)) = permit.spend(|| request.fingerprint()) else {
+    let Ok(release) = permit.spend(|| request.fingerprint()) else {
         return Err(Problem::new(Code::Internal, "the permit was for another call; nothing was sent"));
     };
     let id = release.approval();
@@ -189,7 +184,7 @@ pub struct DetachedSender {
 impl Sender for DetachedSender {
     async fn send(&self, permit: Permit, request: HeldRequest) {
         let surface = self.surface.load_full();
-        let Ok(Some(release)) = permit.spend(|| request.fingerprint()) else {
+        let Ok(release) = permit.spend(|| request.fingerprint()) else {
             tracing::error!("a permit did not cover the stored request; nothing was sent");
             return;
         };
