@@ -59,14 +59,19 @@ fn assemble(now: Timestamp, random: [u8; 16]) -> [u8; BYTES] {
 
 fn encode(bytes: &[u8; BYTES], f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let mut text = [0_u8; CHARS];
-    for (place, slot) in text.iter_mut().enumerate() {
-        let mut group = 0_u8;
-        for bit in place * 5..place * 5 + 5 {
-            let value = bytes.get(bit / 8).map_or(0, |byte| byte >> (7 - bit % 8) & 1);
-            group = group << 1 | value;
+    let (mut buffer, mut bits, mut place) = (0_u32, 0_u32, 0);
+    for byte in bytes {
+        buffer = buffer << 8 | u32::from(*byte);
+        bits += 8;
+        while bits >= 5 {
+            bits -= 5;
+            text[place] = ALPHABET[(buffer >> bits & 31) as usize];
+            place += 1;
         }
-        *slot = ALPHABET[usize::from(group)];
+        buffer &= (1 << bits) - 1;
     }
+    // 176 bits are 35 groups of five and one bit: it and four bits of padding.
+    text[place] = ALPHABET[(buffer << (5 - bits) & 31) as usize];
     f.write_str(std::str::from_utf8(&text).expect("the alphabet is ASCII"))
 }
 

@@ -155,6 +155,16 @@ impl<'a> Entry<'a> {
         viewed(&self.call, Body::Read(args), self.now, |view| self.policy.confusable_key(view, args, &confusable_with))
     }
 
+    /// Lets the call through when there is nothing to say about it: an `allow` that no failed condition and no shadow rule stands
+    /// before. `None` leaves it to [`Entry::admit`].
+    pub fn admit_silently(&self, verdict: &Verdict<'_>) -> Option<Permit> {
+        let silent = verdict.kind == VerdictKind::Allowed && verdict.notes.is_empty() && verdict.shadow.is_empty();
+        silent.then(|| {
+            self.count(verdict);
+            Permit::by_verdict()
+        })
+    }
+
     /// Lets the call through. What an `audit` rule says, and what could not be evaluated, is on disk before the permit exists.
     pub async fn admit(&self, verdict: &Verdict<'_>) -> Result<Permit, Error> {
         self.count(verdict);
@@ -186,12 +196,22 @@ impl<'a> Entry<'a> {
         });
         let summary = summary.unwrap_or_else(|| self.plain_summary());
         let preview = self.preview(&settings.redaction, body);
-        Ok((terms(self.policy, verdict), Shown { summary, preview }))
+        let target = self.shown_target(&settings.redaction);
+        Ok((terms(self.policy, verdict), Shown { summary, preview, target }))
     }
 
     /// `METHOD /path`, for rules that say nothing better. The path names no argument.
     fn plain_summary(&self) -> String {
         format!("{} {}", self.call.method, self.call.target.path())
+    }
+
+    /// Path and query as they would be sent, but for a query that has something to hide: its parameters are in the preview.
+    fn shown_target(&self, redaction: &Redaction) -> String {
+        let target = self.call.target;
+        match target.query_pairs().iter().any(|(name, _)| redaction.hides_query(name)) {
+            true => format!("{}?{REDACTED}", target.path()),
+            false => target.as_str().to_owned(),
+        }
     }
 
     /// The input for the reviewer, redacted: order and digits as written.
@@ -215,13 +235,13 @@ impl<'a> Entry<'a> {
         let metrics = self.gate.metrics();
         metrics.upstream(self.call.upstream).request(metric(verdict.kind));
         match (verdict.rule, verdict.default_used) {
-            (Some(rule), _) => metrics.rule(rule.label()).judged(),
-            (None, true) => metrics.rule(DEFAULT_RULE).judged(),
+            (Some(rule), _) => metrics.judged(rule.label()),
+            (None, true) => metrics.judged(DEFAULT_RULE),
             (None, false) => {}
         }
         for hit in &verdict.shadow {
             let label = hit.rule.map_or(DEFAULT_RULE, Rule::label);
-            metrics.rule(label).judged();
+            metrics.judged(label);
             tracing::info!(rule = label, verdict = hit.kind.as_str(), tool = self.call.tool, "a shadow rule matched");
         }
     }
@@ -266,6 +286,8 @@ pub struct Shown {
     pub summary: String,
     /// The input, redacted.
     pub preview: String,
+    /// Path and query, redacted.
+    pub target: String,
 }
 
 /// The text that stands for what is redacted.

@@ -367,8 +367,25 @@ pub fn random_token() -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
-/// Fills from the operating system's random source.
+thread_local! {
+    /// Random bytes that nobody has had yet, and how many of them are left.
+    static RANDOM: std::cell::RefCell<([u8; RANDOM_BYTES], usize)> = const { std::cell::RefCell::new(([0; RANDOM_BYTES], 0)) };
+}
+
+/// How many random bytes are fetched at a time: each request needs some, and a system call for each would cost more than the bytes.
+const RANDOM_BYTES: usize = 1024;
+
+/// Fills from the operating system's random source. No byte is handed out twice.
 pub fn fill_random(bytes: &mut [u8]) {
-    // Without randomness no id or token is safe: there is nothing to fall back to.
-    getrandom::fill(bytes).expect("the operating system has a random source");
+    RANDOM.with_borrow_mut(|(pool, left)| {
+        if *left < bytes.len() {
+            // Without randomness no id or token is safe: there is nothing to fall back to.
+            getrandom::fill(pool).expect("the operating system has a random source");
+            *left = RANDOM_BYTES;
+        }
+        let used = &mut pool[*left - bytes.len()..*left];
+        bytes.copy_from_slice(used);
+        used.fill(0);
+        *left -= bytes.len();
+    });
 }

@@ -108,19 +108,37 @@ pub enum Overflow {
 
 /// Tells the store when the caller is no longer there, however that came about.
 struct Presence {
-    gate: Gate,
+    gate: Option<Gate>,
     id: ApprovalId,
+}
+
+impl Presence {
+    fn new(gate: &Gate, id: ApprovalId) -> Self {
+        Self { gate: Some(gate.clone()), id }
+    }
+
+    /// Leaves before the caller is told to come back: its next request must find the approval free to join.
+    async fn leave(&mut self) {
+        if let Some(gate) = self.gate.take() {
+            let id = self.id;
+            drop(gate.clone().to_its_end(async move { Ok(leave(&gate, id).await) }).await);
+        }
+    }
 }
 
 impl Drop for Presence {
     fn drop(&mut self) {
-        let (gate, id) = (self.gate.clone(), self.id);
-        self.gate.spawn("caller left", async move {
-            if let Err(error) = gate.apply(id, Command::CallerLeft).await {
-                // The next start sets it right: `recover` knows that nobody waits.
-                tracing::warn!(approval = %id, %error, "a caller's leaving could not be recorded");
-            }
-        });
+        if let Some(gate) = self.gate.take() {
+            let (task, id) = (gate.clone(), self.id);
+            gate.spawn("caller left", async move { leave(&task, id).await });
+        }
+    }
+}
+
+async fn leave(gate: &Gate, id: ApprovalId) {
+    if let Err(error) = gate.apply(id, Command::CallerLeft).await {
+        // The next start sets it right: `recover` knows that nobody waits.
+        tracing::warn!(approval = %id, %error, "a caller's leaving could not be recorded");
     }
 }
 
@@ -167,13 +185,13 @@ impl Gate {
             let parked = gate.store().park(park, gate.now()).await?;
             let presence = match &parked {
                 Parked::Created(approval) | Parked::Attached(approval) if approval.caller.waiting > 0 => {
-                    Some(Presence { gate: gate.clone(), id: approval.id })
+                    Some(Presence::new(&gate, approval.id))
                 }
                 _ => None,
             };
             Ok((parked, presence))
         };
-        let (parked, _presence) = self.to_its_end(work).await?;
+        let (parked, mut presence) = self.to_its_end(work).await?;
         let (approval, waiter) = match parked {
             Parked::Created(approval) => {
                 self.metrics().approval_created(&approval.terms.rule, Source::Proxy);
@@ -192,10 +210,14 @@ impl Gate {
             Parked::KeyReused(approval) => return Ok(Held::KeyReused(approval)),
             Parked::Full(limit) => return Ok(Held::Full(Overflow::Queue(limit))),
         };
-        match patience {
-            Patience::Wait(wait) => self.hold(approval, &request, waiter, wait).await,
-            Patience::RespondAsync => Ok(Held::Pending(approval)),
+        let held = match patience {
+            Patience::Wait(wait) => self.hold(approval, &request, waiter, wait).await?,
+            Patience::RespondAsync => Held::Pending(approval),
+        };
+        if let (Held::Pending(_), Some(presence)) = (&held, &mut presence) {
+            presence.leave().await;
         }
+        Ok(held)
     }
 
     async fn hold(
@@ -278,7 +300,7 @@ impl Gate {
                 kind: SubjectKind::Call(crate::domain::approval::HeldCall {
                     upstream: request.upstream.clone(),
                     method: request.method.as_str().to_owned(),
-                    target: request.target.as_str().to_owned(),
+                    target: shown.target,
                     release,
                 }),
             },

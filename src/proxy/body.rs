@@ -77,8 +77,8 @@ pub enum CallBody {
         body: Incoming,
         /// How long one piece may take.
         timeout: Duration,
-        /// Runs while a piece is awaited.
-        timer: Pin<Box<tokio::time::Sleep>>,
+        /// Runs while a piece is awaited, and only then: most bodies come with their heads.
+        timer: Option<Pin<Box<tokio::time::Sleep>>>,
     },
 }
 
@@ -90,7 +90,7 @@ impl CallBody {
 
     /// The caller's body as it comes.
     pub fn passing(body: Incoming, timeout: Duration) -> Self {
-        CallBody::Passing { body, timeout, timer: Box::pin(tokio::time::sleep(timeout)) }
+        CallBody::Passing { body, timeout, timer: None }
     }
 }
 
@@ -108,10 +108,11 @@ impl Body for CallBody {
             CallBody::Judged(body) => Pin::new(body).poll_frame(cx).map_err(Into::into),
             CallBody::Passing { body, timeout, timer } => match Pin::new(body).poll_frame(cx) {
                 Poll::Ready(frame) => {
-                    timer.as_mut().reset(tokio::time::Instant::now() + *timeout);
+                    *timer = None;
                     Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
                 }
                 Poll::Pending => {
+                    let timer = timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(*timeout)));
                     ready!(timer.as_mut().poll(cx));
                     Poll::Ready(Some(Err(Stalled.into())))
                 }

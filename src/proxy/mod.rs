@@ -22,7 +22,7 @@ use tracing::Instrument;
 
 use crate::domain::audit::Actor;
 use crate::domain::id::RequestId;
-use crate::domain::policy::{CompiledPolicy, Decision, Verdict, VerdictKind};
+use crate::domain::policy::{CompiledPolicy, Decision, VerdictKind};
 use crate::gate::held::HeldRequest;
 use crate::gate::intake::{Body, Entry, Shown};
 use crate::gate::parking::{Held, Order, Patience, RuleTerms};
@@ -72,9 +72,8 @@ impl Proxy {
     /// Answers one request.
     pub async fn handle(self: Arc<Self>, request: Request<Incoming>) -> Result<Response<AnswerBody>, Infallible> {
         let id = self.gate.new_request_id();
-        let span = tracing::info_span!("request", request_id = %id, trace_id = tracing::field::Empty);
         let outcome = Outcome { metrics: self.gate.metrics() };
-        let mut response = self.serve(id, request).instrument(span).await;
+        let mut response = self.serve(id, request).await;
         drop(outcome);
         let header = HeaderValue::from_str(&id.to_string()).expect("an id is ASCII");
         response.headers_mut().insert(REQUEST_ID_HEADER, header);
@@ -95,11 +94,20 @@ impl Proxy {
             Ok(call) => call,
             Err((actor, refusal)) => return self.refuse(id, actor, refusal).await,
         };
-        tracing::Span::current().record("trace_id", call.trace.trace_id());
-        let agent = call.agent.clone();
-        match self.judge_and_act(&surface, call).await {
+        let policy = self.gate.policy();
+        match self.pass_by_head(&surface, &policy, call).await {
             Ok(response) => response,
-            Err(refusal) => self.refuse(id, Actor::Agent(agent.0), refusal).await,
+            Err((call, watch)) => {
+                let span = tracing::info_span!("request", request_id = %id, trace_id = call.trace.trace_id());
+                let agent = call.agent.clone();
+                let judged = async {
+                    match self.judge_and_act(&surface, &policy, *call, watch).await {
+                        Ok(response) => response,
+                        Err(refusal) => self.refuse(id, Actor::Agent(agent.0), refusal).await,
+                    }
+                };
+                judged.instrument(span).await
+            }
         }
     }
 
@@ -112,29 +120,51 @@ impl Proxy {
         }
     }
 
-    async fn judge_and_act(&self, surface: &Surface, call: Recognised<'_>) -> Result<Response<AnswerBody>, Refusal> {
+    /// Sends a call on whose head alone lets it through, its body unread; hands every other call back to be read. This is the path
+    /// of most calls: it logs nothing and allocates little.
+    async fn pass_by_head<'s>(
+        &self,
+        surface: &Surface,
+        policy: &CompiledPolicy,
+        call: Recognised<'s>,
+    ) -> Result<Response<AnswerBody>, (Box<Recognised<'s>>, Stopwatch)> {
         let watch = Stopwatch::start();
-        let policy = self.gate.policy();
-        let upstream = call.destination.upstream.clone();
         let permit = {
-            let entry = Entry::new(&self.gate, &policy, call.facts());
+            let entry = Entry::new(&self.gate, policy, call.facts());
             match entry.judge(Body::Unread) {
-                Decision::Verdict(verdict) if verdict.kind == VerdictKind::Blocked => {
-                    return Ok(answer::blocked(&entry.deny(&verdict).await));
-                }
-                Decision::Verdict(verdict) if passes(&verdict) => Some(entry.admit(&verdict).await?),
-                // Parked, or not to be known before the body is.
+                Decision::Verdict(verdict) if verdict.kind == VerdictKind::Allowed => entry.admit_silently(&verdict),
                 Decision::Verdict(_) | Decision::NeedsBody => None,
             }
         };
         let Some(permit) = permit else {
-            return self.read_and_act(surface, &policy, call, watch).await;
+            return Err((Box::new(call), watch));
         };
-        upstream.metrics.overhead(watch.elapsed());
-        let Recognised { method, headers, body, destination, .. } = call;
-        let body = CallBody::passing(body, surface.body_timeout);
-        let outgoing = Outgoing { method, target: destination.target, headers, body };
-        Ok(upstream::forward(permit, &upstream, outgoing).await.unwrap_or_else(answer::own))
+        Ok(pass(permit, surface, call, watch).await)
+    }
+
+    /// Every other call: what its head alone settles, and what needs its body.
+    async fn judge_and_act(
+        &self,
+        surface: &Surface,
+        policy: &CompiledPolicy,
+        call: Recognised<'_>,
+        watch: Stopwatch,
+    ) -> Result<Response<AnswerBody>, Refusal> {
+        let permit = {
+            let entry = Entry::new(&self.gate, policy, call.facts());
+            match entry.judge(Body::Unread) {
+                Decision::Verdict(verdict) => match verdict.kind {
+                    VerdictKind::Blocked => return Ok(answer::blocked(&entry.deny(&verdict).await)),
+                    VerdictKind::Allowed | VerdictKind::Audit => Some(entry.admit(&verdict).await?),
+                    VerdictKind::WaitingForApproval => None,
+                },
+                Decision::NeedsBody => None,
+            }
+        };
+        match permit {
+            Some(permit) => Ok(pass(permit, surface, call, watch).await),
+            None => self.read_and_act(surface, policy, call, watch).await,
+        }
     }
 
     /// The whole body is read, strictly, before anything is decided.
@@ -215,12 +245,14 @@ impl Proxy {
     }
 }
 
-/// Whether a verdict lets the call through now.
-fn passes(verdict: &Verdict<'_>) -> bool {
-    match verdict.kind {
-        VerdictKind::Allowed | VerdictKind::Audit => true,
-        VerdictKind::Blocked | VerdictKind::WaitingForApproval => false,
-    }
+/// Sends a call whose body nobody needed to read.
+async fn pass(permit: Permit, surface: &Surface, call: Recognised<'_>, watch: Stopwatch) -> Response<AnswerBody> {
+    let Recognised { method, headers, body, destination, .. } = call;
+    let upstream = destination.upstream;
+    upstream.metrics.overhead(watch.elapsed());
+    let body = CallBody::passing(body, surface.body_timeout);
+    let outgoing = Outgoing { method, target: destination.target, headers, body };
+    upstream::forward(permit, upstream, outgoing).await.unwrap_or_else(answer::own)
 }
 
 /// The checks that need nothing but the head.

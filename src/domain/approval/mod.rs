@@ -93,7 +93,7 @@ pub struct HeldCall {
     pub upstream: String,
     /// The HTTP method.
     pub method: String,
-    /// Path and query as they would be sent.
+    /// Path and query as they would be sent, redacted: what a reviewer sees. What is sent is in the stored request.
     pub target: String,
     /// Who sends it once approved.
     pub release: ReleaseMode,

@@ -132,6 +132,11 @@ impl Metrics {
         self.rules.handle(label)
     }
 
+    /// The rule that goes by `label` gave a verdict (in shadow mode: would have).
+    pub fn judged(&self, label: &str) {
+        self.rules.judged(label);
+    }
+
     /// The counters of a configured upstream; those of `other` if it has none. Ask once, keep the handle.
     pub fn upstream(&self, name: &str) -> UpstreamMetrics {
         self.upstreams.handle(name)

@@ -164,6 +164,14 @@ impl Rules {
         handles
     }
 
+    /// Counts a verdict of the rule that goes by `label`, without making a handle of it.
+    pub(super) fn judged(&self, label: &str) {
+        match self.named.load().handles.get(label) {
+            Some(handle) => handle.judged(),
+            None => self.handle(label).judged(),
+        }
+    }
+
     /// The handle of the rule that goes by `label`; of `api` or `other` if none does.
     pub(super) fn handle(&self, label: &str) -> RuleMetrics {
         if let Some(handle) = self.named.load().handles.get(label) {
