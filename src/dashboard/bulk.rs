@@ -96,7 +96,7 @@ pub(super) async fn decide(visit: Visit) -> Result<Response, Problem> {
 /// What became of one.
 enum Line {
     LeftOut(&'static str),
-    Outcome(Outcome),
+    Outcome(Box<Outcome>),
     Unavailable,
 }
 
@@ -112,7 +112,7 @@ async fn one(gate: &Gate, id: ApprovalId, reviewer: &Reviewer, ruling: Ruling) -
 
 /// Risk and input are fixed when the call is parked, so looking at them first races with nothing.
 async fn try_one(gate: &Gate, id: ApprovalId, reviewer: &Reviewer, mut ruling: Ruling) -> Result<Line, gate::Error> {
-    let Some(approval) = gate.approval(id).await? else { return Ok(Line::Outcome(Outcome::Missing)) };
+    let Some(approval) = gate.approval(id).await? else { return Ok(Line::Outcome(Box::new(Outcome::Missing))) };
     if approval.status() == Status::Pending {
         if approval.terms.risk == Risk::Critical {
             return Ok(Line::LeftOut("left out: critical risk is decided one by one"));
@@ -122,21 +122,24 @@ async fn try_one(gate: &Gate, id: ApprovalId, reviewer: &Reviewer, mut ruling: R
         }
     }
     ruling.payload_sha256 = Some(approval.subject.payload_sha256);
-    Ok(Line::Outcome(gate.decide(id, reviewer, ruling).await?))
+    Ok(Line::Outcome(Box::new(gate.decide(id, reviewer, ruling).await?)))
 }
 
 fn result(line: &Line, now: crate::domain::time::Timestamp) -> Markup {
+    let outcome = match line {
+        Line::LeftOut(why) => return html! { (why) },
+        Line::Unavailable => return html! { "not decided: the store cannot write at this moment" },
+        Line::Outcome(outcome) => outcome.as_ref(),
+    };
     html! {
-        @match line {
-            Line::LeftOut(why) => (why),
-            Line::Unavailable => "not decided: the store cannot write at this moment",
-            Line::Outcome(Outcome::Missing) => "not found",
-            Line::Outcome(Outcome::Stands(approval)) => {
+        @match outcome {
+            Outcome::Missing => "not found",
+            Outcome::Stands(approval) => {
                 @if approval.status() == Status::Pending {
                     "your vote counts; still needed: " (parts::slots(&crate::domain::approval::rules::still_needed(approval)))
                 } @else { (parts::decision(&approval.state, now)) }
             }
-            Line::Outcome(Outcome::Refused(approval, refusal)) => {
+            Outcome::Refused(approval, refusal) => {
                 @if approval.status() == Status::Pending { "not decided: " (visible(&refusal.to_string())) }
                 @else { "already " (parts::decision(&approval.state, now)) }
             }
