@@ -8,9 +8,10 @@ RUN apt-get update \
 WORKDIR /build
 COPY Cargo.toml Cargo.lock rust-toolchain.toml ./
 COPY src ./src
+COPY benches ./benches
+COPY migrations ./migrations
 COPY policies ./policies
-COPY README.md LICENSE NOTICE ./
-# Bench and test targets are not in the context; cargo only insists on their files when it builds them.
+COPY README.md LICENSE NOTICE openapi.json ./
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/build/target \
     cargo build --locked --release --bin holdpoint \

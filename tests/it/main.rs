@@ -6,10 +6,12 @@
 
 mod architecture;
 mod chromium;
+mod cli;
 mod examples;
 mod hold;
 mod hostile;
 mod parking;
+mod readme;
 mod reload;
 mod shutdown;
 mod store_conformance;
