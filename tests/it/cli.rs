@@ -265,14 +265,14 @@ fn builds_from(dockerfile: &str) {
         .output()
         .expect("cargo can be run");
     assert!(cargo.status.success(), "{}", String::from_utf8_lossy(&cargo.stderr));
-    check_includes(&folder.path().join("src"), folder.path());
+    check_includes(&folder.path().join("src"));
 }
 
 /// Checks that every file named by an `include_str!` or `include_bytes!` below `folder` exists, those of tests aside.
-fn check_includes(folder: &std::path::Path, root: &std::path::Path) {
+fn check_includes(folder: &std::path::Path) {
     for path in std::fs::read_dir(folder).expect("readable").map(|entry| entry.expect("readable").path()) {
         if path.is_dir() {
-            check_includes(&path, root);
+            check_includes(&path);
             continue;
         }
         let text = std::fs::read_to_string(&path).unwrap_or_default();

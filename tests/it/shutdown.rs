@@ -78,6 +78,16 @@ fn a_detached_call_that_was_being_sent_in_a_crash_is_never_sent_again() {
 }
 
 #[test]
+fn an_idle_gateway_ends_at_once_and_cleanly() {
+    let rig = Rig::start();
+    rig.bot().call("GET", "/tools/safe_status").send().expect(200, "");
+    let begin = std::time::Instant::now();
+    rig.gateway.stop();
+    // The drain time-out is 30 s: nothing was under way, so nothing is waited for.
+    assert!(begin.elapsed().as_secs() < 10);
+}
+
+#[test]
 fn a_second_gateway_on_the_same_store_refuses_to_start() {
     let rig = Rig::start();
     let second = serve(&rig.home).output().expect("the binary can be run");

@@ -189,6 +189,7 @@ impl Gateway {
 }
 
 impl Drop for Gateway {
+    #[expect(clippy::print_stderr, reason = "a failed test shows what its gateway said")]
     fn drop(&mut self) {
         drop(self.child.kill());
         drop(self.child.wait());

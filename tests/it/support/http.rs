@@ -116,7 +116,7 @@ impl Wire {
                 let length = length.parse().map_err(|_| broken("content-length"))?;
                 self.exactly(length)?
             } else {
-                self.to_end()?
+                self.rest()?
             };
             return Ok(answer);
         }
@@ -128,7 +128,7 @@ impl Wire {
     }
 
     /// Everything up to the end of the stream.
-    pub(crate) fn to_end(&mut self) -> io::Result<Vec<u8>> {
+    pub(crate) fn rest(&mut self) -> io::Result<Vec<u8>> {
         while self.fill()? {}
         Ok(std::mem::take(&mut self.buffer))
     }
