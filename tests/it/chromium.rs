@@ -74,7 +74,7 @@ fn rejecting_on_the_page_needs_a_reason_and_hands_it_to_the_caller() {
     browser.click(&row(&id, "button.reject"));
     let answer = waiting.answer().expect(403, "rejected");
     assert_eq!(answer.json()["reason"], "Ask the owners first.");
-    assert_eq!(rig.origin.hits().len(), 0);
+    rig.nothing_was_sent();
     assert_eq!(browser.complaints(), Vec::<String>::new());
 }
 
@@ -99,7 +99,7 @@ fn many_are_decided_at_once_with_one_reason_and_a_result_for_each() {
     let reasons: Vec<String> =
         calls.into_iter().map(|call| call.answer().expect(403, "rejected").json()["reason"].to_string()).collect();
     assert_eq!(reasons.iter().filter(|reason| reason.contains("Not this week.")).count(), 2, "{reasons:?}");
-    assert_eq!(rig.origin.hits().len(), 0);
+    rig.nothing_was_sent();
     assert_eq!(browser.complaints(), Vec::<String>::new());
 }
 
@@ -144,7 +144,7 @@ fn deciding_what_is_already_decided_shows_who_was_first() {
     });
     assert!(said.to_lowercase().contains("rejected"), "{said}");
     browser.screenshot("conflict");
-    assert_eq!(rig.origin.hits().len(), 0);
+    rig.nothing_was_sent();
 }
 
 #[test]
@@ -277,6 +277,6 @@ fn h29_a_decision_from_another_site_or_under_another_host_is_refused() {
         assert!([400, 403, 421].contains(&answer.status), "{answer:?}");
     }
     assert_eq!(rig.alice().approval(&id)["status"], "pending");
-    assert_eq!(rig.origin.hits().len(), 0);
+    rig.nothing_was_sent();
     waiting.hang_up();
 }

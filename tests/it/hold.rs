@@ -73,7 +73,7 @@ fn an_approval_for_a_caller_that_left_is_a_grant_for_exactly_one_identical_call(
     let granted = rig.alice().approval(&id);
     assert_eq!(granted["outcome"]["state"], "held");
     assert!(granted["grant_expires_at"].is_string(), "{granted}");
-    assert_eq!(rig.origin.hits().len(), 0, "nothing is sent while nobody waits");
+    rig.nothing_was_sent();
     let call = rig.bot().post("/tools/delete_repo", &repository());
     assert_eq!(call.send().expect(200, "").approval(), id);
     assert_eq!(rig.deletions(), 1);
@@ -94,7 +94,7 @@ fn a_grant_ends() {
     std::thread::sleep(std::time::Duration::from_millis(400));
     let asked = rig.bot().post("/tools/delete_repo", &repository()).header("prefer", "wait=0").send();
     assert_ne!(asked.expect(503, "approval_pending").approval(), id);
-    assert_eq!(rig.origin.hits().len(), 0);
+    rig.nothing_was_sent();
 }
 
 #[test]
@@ -124,7 +124,7 @@ fn check_other_call_asks_anew(what: &str, other: impl FnOnce(&Rig) -> Call) {
     let answer = other(&rig).header("prefer", "wait=0").send();
     assert_eq!((answer.status, answer.code().as_str()), (503, "approval_pending"), "{what}: {}", answer.text());
     assert_ne!(answer.approval(), id, "{what}");
-    assert_eq!(rig.origin.hits().len(), 0, "{what}: something was sent");
+    rig.nothing_was_sent();
     // And the call that was approved still runs.
     let approved = rig.bot().post("/tools/delete_repo", &repository()).send();
     assert_eq!((approved.status, approved.header("holdpoint-approval")), (200, Some(id.as_str())), "{what}");
@@ -199,7 +199,7 @@ fn h27_an_agent_decides_nothing_by_any_door() {
     }
     assert_eq!(rig.alice().approval(&id)["status"], "pending");
     assert_eq!(rig.alice().approval(&id)["votes"], Value::Array(Vec::new()));
-    assert_eq!(rig.origin.hits().len(), 0);
+    rig.nothing_was_sent();
     waiting.hang_up();
 }
 
@@ -217,7 +217,7 @@ fn a_rejection_is_remembered_for_a_while_and_then_asked_again() {
     let other = rig.bot().post("/tools/delete_repo", &json!({ "repo": "acme/other" })).header("prefer", "wait=0");
     other.send().expect(503, "approval_pending");
     until_true("the rejection is forgotten", || call.send().status == 503);
-    assert_eq!(rig.origin.hits().len(), 0);
+    rig.nothing_was_sent();
 }
 
 #[test]
@@ -232,7 +232,7 @@ fn the_second_decision_loses_and_sees_the_first() {
     // The same decision by the same person again is no conflict.
     assert_eq!(bob.try_decide(&id, "rejected", Some("Not this one.")).status, 200);
     waiting.answer().expect(403, "rejected");
-    assert_eq!(rig.origin.hits().len(), 0);
+    rig.nothing_was_sent();
 }
 
 #[test]
@@ -244,7 +244,7 @@ fn a_decision_about_another_payload_than_the_one_shown_is_refused() {
         rig.alice().call("POST", &format!("/v1/approvals/{id}")).json(&body).send()
     };
     decide(&"0".repeat(64)).expect(409, "payload_mismatch");
-    assert_eq!(rig.origin.hits().len(), 0);
+    rig.nothing_was_sent();
     let shown = rig.alice().approval(&id)["payload_sha256"].as_str().expect("a hash").to_owned();
     decide(&shown).expect(200, "");
     waiting.answer().expect(200, "");
@@ -261,7 +261,7 @@ fn a_quorum_needs_distinct_people_from_each_group() {
     bob.approve(&id);
     assert_eq!(rig.alice().approval(&id)["status"], "pending");
     assert!(!waiting.is_answered());
-    assert_eq!(rig.origin.hits().len(), 0);
+    rig.nothing_was_sent();
     rig.gateway.reviewer("carol").approve(&id);
     waiting.answer().expect(200, "");
     assert_eq!(rig.deletions(), 1);

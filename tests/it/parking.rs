@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::support::gateway::Gateway;
 use crate::support::home::Home;
-use crate::support::origin::{Manner, Origin};
+use crate::support::origin::{Manner, Nowhere};
 use crate::support::people::token;
 use crate::support::rig::{Rig, gate_delete, repository};
 use crate::support::wait::{until, until_true};
@@ -48,7 +48,7 @@ fn a_blocked_call_is_refused_with_rule_and_reason_and_never_sent() {
     assert!(problem["type"].as_str().is_some_and(|kind| kind.ends_with("/blocked")), "{problem}");
     assert_eq!((problem["status"].as_u64(), problem["retryable"].as_bool()), (Some(403), Some(false)));
     assert_eq!(answer.header("holdpoint-source"), Some("policy"));
-    assert_eq!(rig.origin.hits().len(), 0);
+    rig.nothing_was_sent();
     assert_eq!(rig.gateway.metric("holdpoint_requests_total", &[("upstream", "tools"), ("verdict", "BLOCKED")]), 1.0);
     assert!(rig.alice().events(None).contains(&"call_blocked".to_owned()));
 }
@@ -69,7 +69,7 @@ fn an_audited_call_passes_and_is_written_down_first() {
 fn a_held_call_that_is_approved_gets_the_upstreams_answer() {
     let rig = Rig::start();
     let (waiting, id) = rig.park();
-    assert_eq!(rig.origin.hits().len(), 0, "nothing is sent before the decision");
+    rig.nothing_was_sent();
     let shown = rig.alice().approval(&id);
     assert_eq!(shown["status"], "pending");
     assert_eq!((&shown["name"], &shown["agent"]), (&json!("delete_repo"), &json!("bot")));
@@ -105,7 +105,7 @@ fn a_held_call_that_is_rejected_gets_the_reviewers_reason() {
     assert_eq!((&problem["reason"], &problem["decided_by"]), (&json!("Ask the owners first."), &json!("alice")));
     assert_eq!(answer.approval(), id);
     assert_eq!(answer.header("holdpoint-source"), Some("reviewer"));
-    assert_eq!(rig.origin.hits().len(), 0);
+    rig.nothing_was_sent();
 }
 
 #[test]
@@ -117,7 +117,7 @@ fn a_held_call_that_nobody_decides_expires_into_a_refusal() {
     assert_eq!(rig.alice().approval(&id)["status"], "expired");
     let late = rig.alice().try_decide(&id, "approved", None).expect(409, "already_decided");
     assert_eq!(late.json()["approval_status"], "expired");
-    assert_eq!(rig.origin.hits().len(), 0);
+    rig.nothing_was_sent();
 }
 
 #[test]
@@ -133,7 +133,7 @@ fn when_the_hold_is_over_the_caller_is_told_where_to_look_and_that_nothing_was_s
     assert_eq!(answer.json()["retryable"], true);
     let seen = rig.bot().approval(&id).expect(200, "").json();
     assert_eq!((&seen["id"], &seen["status"]), (&json!(id), &json!("pending")));
-    assert_eq!(rig.origin.hits().len(), 0);
+    rig.nothing_was_sent();
 }
 
 #[test]
@@ -159,7 +159,7 @@ fn respond_async_hands_the_call_to_the_gateway_and_keeps_its_answer() {
     let id = answer.approval();
     assert_eq!(location, format!("/_holdpoint/v1/approvals/{id}"));
     rig.bot().call("GET", &format!("{location}/result")).send().expect(409, "no_result");
-    assert_eq!(rig.origin.hits().len(), 0);
+    rig.nothing_was_sent();
     rig.alice().approve(&id);
     rig.until_outcome(&id, "succeeded");
     for _ in 0..2 {
@@ -250,8 +250,8 @@ fn a_full_queue_refuses_with_the_limit_that_was_reached_and_serves_the_others() 
 
 #[test]
 fn an_upstream_that_cannot_be_reached_returns_the_permit_and_the_retry_uses_it() {
-    let address = Origin::nowhere();
-    let home = Home::new(address);
+    let nowhere = Nowhere::reserve();
+    let home = Home::new(nowhere.address);
     let gateway = Gateway::start(&home);
     let (bot, alice) = (gateway.agent("bot"), gateway.reviewer("alice"));
     let waiting = bot.post("/tools/delete_repo", &repository()).start();
@@ -265,7 +265,7 @@ fn an_upstream_that_cannot_be_reached_returns_the_permit_and_the_retry_uses_it()
         (outcome["state"] == "failed").then_some(outcome)
     });
     assert_eq!(outcome["retry_allowed"], true);
-    let origin = Origin::listen(address);
+    let origin = nowhere.listen();
     let retried = bot.post("/tools/delete_repo", &repository()).send().expect(200, "");
     assert_eq!(retried.approval(), id, "the permit that was returned is used, nobody is asked again");
     assert_eq!(origin.count("/delete_repo"), 1);
@@ -331,7 +331,7 @@ fn an_agent_can_withdraw_its_own_call_and_nobody_elses() {
     rig.bot().post(&target, &json!({ "reason": "Not needed any more." })).send().expect(200, "");
     waiting.answer().expect(403, "cancelled");
     rig.alice().try_decide(&id, "approved", None).expect(409, "already_decided");
-    assert_eq!(rig.origin.hits().len(), 0);
+    rig.nothing_was_sent();
 }
 
 #[test]
@@ -345,7 +345,7 @@ fn without_a_known_credential_nothing_is_judged() {
     assert_eq!(answer.header("www-authenticate"), Some("Bearer realm=\"holdpoint\""));
     call(Some("guess")).expect(401, "unauthenticated");
     call(Some(&token("alice"))).expect(401, "unauthenticated");
-    assert_eq!(rig.origin.hits().len(), 0);
+    rig.nothing_was_sent();
     assert_eq!(rig.gateway.metric("holdpoint_rejected_requests_total", &[("reason", "unauthenticated")]), 3.0);
 }
 
@@ -365,7 +365,7 @@ fn a_path_without_a_route_is_refused_and_never_guessed() {
     let rig = Rig::start();
     rig.bot().post("/other/delete_repo", &repository()).send().expect(404, "no_route");
     rig.bot().post("/tools", &repository()).send().expect(404, "no_route");
-    assert_eq!(rig.origin.hits().len(), 0);
+    rig.nothing_was_sent();
 }
 
 #[test]

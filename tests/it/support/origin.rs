@@ -7,6 +7,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use serde_json::Value;
+use socket2::{Domain, Socket, Type};
 
 use super::wait::SOON;
 
@@ -59,6 +60,32 @@ struct Shared {
     over: AtomicBool,
 }
 
+/// An address where connections are refused, and that nobody else can take meanwhile.
+#[derive(Debug)]
+pub(crate) struct Nowhere {
+    socket: Socket,
+    /// The address.
+    pub(crate) address: SocketAddr,
+}
+
+impl Nowhere {
+    /// On a free port.
+    pub(crate) fn reserve() -> Self {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+        // Bound and not listening: the kernel refuses connections and gives the port to nobody.
+        socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).expect("a free port");
+        let address =
+            socket.local_addr().ok().and_then(|address| address.as_socket()).expect("a bound socket has an address");
+        Self { socket, address }
+    }
+
+    /// From now on, an upstream is there.
+    pub(crate) fn listen(self) -> Origin {
+        self.socket.listen(128).expect("a bound socket can listen");
+        Origin::serve(self.socket.into())
+    }
+}
+
 /// The upstream. Stops listening when dropped.
 #[derive(Debug)]
 pub(crate) struct Origin {
@@ -70,18 +97,10 @@ pub(crate) struct Origin {
 impl Origin {
     /// Listens on a free port.
     pub(crate) fn start() -> Self {
-        Self::listen(SocketAddr::from(([127, 0, 0, 1], 0)))
+        Self::serve(TcpListener::bind(("127.0.0.1", 0)).expect("a free port"))
     }
 
-    /// An address where nothing listens; [`Origin::listen`] can begin there later.
-    pub(crate) fn nowhere() -> SocketAddr {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
-        listener.local_addr().expect("a bound socket has an address")
-    }
-
-    /// Listens there.
-    pub(crate) fn listen(address: SocketAddr) -> Self {
-        let listener = TcpListener::bind(address).unwrap_or_else(|error| panic!("{address}: {error}"));
+    fn serve(listener: TcpListener) -> Self {
         let address = listener.local_addr().expect("a bound socket has an address");
         let shared = Arc::new(Shared {
             hits: Mutex::default(),

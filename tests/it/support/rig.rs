@@ -59,6 +59,13 @@ impl Rig {
         self.origin.count("/delete_repo")
     }
 
+    /// Asserts that no request has reached the upstream.
+    #[track_caller]
+    pub(crate) fn nothing_was_sent(&self) {
+        let hits = self.origin.hits();
+        assert!(hits.is_empty(), "something was sent: {hits:?}");
+    }
+
     /// Waits until the approval's call stands there.
     pub(crate) fn until_outcome(&self, id: &str, state: &str) -> Value {
         let alice = self.alice();
