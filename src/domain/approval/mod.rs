@@ -15,6 +15,7 @@ mod transition;
 
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use event::created;
@@ -100,7 +101,7 @@ pub struct HeldCall {
 }
 
 /// Who sends a call once it is approved. The default sends nothing that nobody waits for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ReleaseMode {
     /// A live request with the same fingerprint.

@@ -12,6 +12,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::domain::approval::{ReleaseMode, Risk};
 use crate::domain::duration;
 
 mod pattern;
@@ -88,33 +89,6 @@ pub enum Mode {
     Shadow,
 }
 
-/// How much harm a wrong approval could do; reviewers see it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Risk {
-    /// Easily undone.
-    Low,
-    /// The default.
-    #[default]
-    Medium,
-    /// Hard to undo.
-    High,
-    /// Cannot be undone.
-    Critical,
-}
-
-impl Risk {
-    /// The spelling in YAML and in the API.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Risk::Low => "low",
-            Risk::Medium => "medium",
-            Risk::High => "high",
-            Risk::Critical => "critical",
-        }
-    }
-}
-
 /// One rule.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -162,7 +136,7 @@ pub struct Approval {
     pub hold: Option<DurationText>,
     /// Whether an approved call is sent without its caller. Left out: `attached`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub release: Option<Release>,
+    pub release: Option<ReleaseMode>,
     /// One line for the reviewer; `${args.name}` is replaced by the call's value.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub summary: Option<String>,
@@ -178,27 +152,6 @@ pub struct Approval {
     /// How long the answer of a detached call is kept. Left out: 24h.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub result_ttl: Option<DurationText>,
-}
-
-/// Whether an approved call is sent without its caller.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Release {
-    /// Only while the caller waits, or when it comes back. The default, because it is the safe one.
-    #[default]
-    Attached,
-    /// On approval, caller or not.
-    Detached,
-}
-
-impl Release {
-    /// The spelling in YAML and in the API.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Release::Attached => "attached",
-            Release::Detached => "detached",
-        }
-    }
 }
 
 /// Who must approve: `{ group: finance, count: 2 }`, or several such slots under `all_of`.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::condition::Condition;
 use super::glob::Glob;
 use super::matcher::ToolPattern;
-use super::model::{self, Action, Mode};
+use super::model::{Action, Mode};
 use super::redact::Redaction;
 use super::summary::Summary;
 use super::view::CallView;
@@ -182,26 +182,6 @@ impl Field {
             Field::Agent => "agent",
             Field::Method => "method",
             Field::Path => "path",
-        }
-    }
-}
-
-impl From<model::Risk> for Risk {
-    fn from(risk: model::Risk) -> Self {
-        match risk {
-            model::Risk::Low => Risk::Low,
-            model::Risk::Medium => Risk::Medium,
-            model::Risk::High => Risk::High,
-            model::Risk::Critical => Risk::Critical,
-        }
-    }
-}
-
-impl From<model::Release> for ReleaseMode {
-    fn from(release: model::Release) -> Self {
-        match release {
-            model::Release::Attached => ReleaseMode::Attached,
-            model::Release::Detached => ReleaseMode::Detached,
         }
     }
 }
