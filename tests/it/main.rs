@@ -4,9 +4,13 @@
     reason = "tests read files, clocks and the environment on their own; the product takes them as arguments"
 )]
 
+mod api;
 mod architecture;
+mod authorisation;
 mod chromium;
 mod cli;
+mod dashboard;
+mod events;
 mod examples;
 mod hold;
 mod hostile;
