@@ -287,7 +287,7 @@ impl Problem {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         headers.insert(SOURCE_HEADER, source.header());
-        if self.code.retry() == Retry::Unsafe {
+        if matches!(self.code, Code::OutcomeUnknown | Code::UpstreamTimeout) {
             headers.insert(OUTCOME_HEADER, HeaderValue::from_static("unknown"));
         }
         if status == StatusCode::UNAUTHORIZED {
@@ -373,5 +373,7 @@ mod tests {
     fn what_may_have_run_says_so_in_a_header() {
         let response = Problem::new(Code::OutcomeUnknown, "connection reset").into_http();
         assert_eq!(response.headers()[OUTCOME_HEADER], "unknown");
+        let known = Problem::new(Code::AlreadyReleased, "it ran under another request").into_http();
+        assert!(!known.headers().contains_key(OUTCOME_HEADER));
     }
 }
