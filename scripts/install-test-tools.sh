@@ -3,6 +3,7 @@
 #   chromium, chromedriver   the reviewer's page in a real browser
 #   promtool                 the form of /metrics
 #   python3, node            upstreams that read requests with other parsers than ours
+#   kill                     signals to the gateway
 #   curl, openssl            the commands of the examples
 #   cc                       the embedded database and the cryptography
 set -euo pipefail
@@ -12,7 +13,8 @@ need() {
     local package=$1 command
     shift
     for command in "$@"; do
-        if command -v "$command" >/dev/null; then return 0; fi
+        # A program on the PATH: what the shell has built in does not count.
+        if type -P "$command" >/dev/null; then return 0; fi
     done
     packages+=("$package")
 }
@@ -22,6 +24,7 @@ need chromium-driver chromedriver
 need prometheus promtool
 need python3 python3
 need nodejs node
+need procps kill
 need curl curl
 need openssl openssl
 need build-essential cc
