@@ -1,10 +1,7 @@
 # syntax=docker/dockerfile:1
 
 FROM rust:1.95-bookworm AS build
-# aws-lc and the embedded SQLite are C: both are compiled and linked statically.
-RUN apt-get update \
-    && apt-get install -y --no-install-recommends cmake clang \
-    && rm -rf /var/lib/apt/lists/*
+# The image has the C compiler that the cryptography and the embedded database need; both are linked statically.
 WORKDIR /build
 COPY Cargo.toml Cargo.lock rust-toolchain.toml ./
 COPY src ./src

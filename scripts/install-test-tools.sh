@@ -28,7 +28,6 @@ need procps kill
 need curl curl
 need openssl openssl
 need build-essential cc
-need cmake cmake
 
 if [ "${#packages[@]}" -eq 0 ]; then exit 0; fi
 if ! command -v apt-get >/dev/null; then
