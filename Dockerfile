@@ -11,8 +11,8 @@ COPY policies ./policies
 COPY README.md LICENSE NOTICE openapi.json ./
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/build/target \
-    cargo build --locked --release --bin holdpoint \
-    && install -D -m 0755 target/release/holdpoint /image/usr/local/bin/holdpoint \
+    cargo build --locked --profile dist --bin holdpoint \
+    && install -D -m 0755 target/dist/holdpoint /image/usr/local/bin/holdpoint \
     && install -d -m 0700 /image/var/lib/holdpoint \
     && install -d -m 0755 /image/etc/holdpoint/policies \
     && install -m 0644 policies/*.yaml /image/etc/holdpoint/policies/ \

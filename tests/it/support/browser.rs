@@ -1,6 +1,7 @@
 //! A real Chromium, driven over WebDriver: a session of its own, in a profile of its own.
 
 use std::net::SocketAddr;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -34,6 +35,8 @@ impl Browser {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
+            // With the browser's processes in one group of their own, so that all of them can be ended.
+            .process_group(0)
             .spawn()
             .unwrap_or_else(|error| panic!("chromedriver: {error}; run scripts/install-test-tools.sh"));
         let lines = Lines::of(driver.stdout.take().expect("its standard output is piped"));
@@ -50,6 +53,13 @@ impl Browser {
             "--no-sandbox".to_owned(),
             "--disable-gpu".to_owned(),
             "--disable-dev-shm-usage".to_owned(),
+            "--disable-quic".to_owned(),
+            "--no-first-run".to_owned(),
+            "--disable-background-networking".to_owned(),
+            "--disable-component-update".to_owned(),
+            "--disable-sync".to_owned(),
+            // A browser whose driver has gone ends by itself.
+            "--remote-debugging-pipe".to_owned(),
             format!("--window-size={width},900"),
             format!("--user-data-dir={}", profile.path().display()),
         ];
@@ -173,6 +183,8 @@ impl Drop for Browser {
         if !self.session.is_empty() {
             drop(self.try_ask("DELETE", &self.within(""), &Value::Null));
         }
+        let group = format!("-{}", self.driver.id());
+        drop(Command::new("kill").args(["-KILL", "--", &group]).status());
         drop(self.driver.kill());
         drop(self.driver.wait());
     }
