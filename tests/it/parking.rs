@@ -203,7 +203,7 @@ fn the_callers_credential_never_reaches_the_upstream_and_the_configured_headers_
     rig.alice().approve(&id);
     waiting.answer().expect(200, "");
     let hits = rig.origin.hits();
-    assert_eq!(hits.len(), 2);
+    assert_eq!(hits.len(), 2, "{hits:?}");
     for hit in &hits {
         assert_eq!(hit.header("authorization"), Some("Bearer the-upstreams-own"));
         assert_eq!(hit.header("x-team"), Some("platform"));

@@ -23,6 +23,8 @@ pub(crate) struct Browser {
     driver: Child,
     address: SocketAddr,
     session: String,
+    /// The browser's own process id: it is no child of ours and outlives a driver that is killed.
+    process: u64,
     _profile: TempDir,
 }
 
@@ -68,9 +70,11 @@ impl Browser {
             "goog:chromeOptions": { "args": arguments },
             "goog:loggingPrefs": { "browser": "ALL" },
         } } });
-        let mut browser = Self { driver, address, session: String::new(), _profile: profile };
+        let mut browser = Self { driver, address, session: String::new(), process: 0, _profile: profile };
         let session = browser.ask("POST", "/session", &capabilities);
         session["sessionId"].as_str().expect("a session has an id").clone_into(&mut browser.session);
+        browser.process =
+            session["capabilities"]["goog:processID"].as_u64().expect("the driver names the browser's process");
         browser
     }
 
@@ -80,7 +84,7 @@ impl Browser {
 
     fn try_ask(&self, method: &str, path: &str, body: &Value) -> Result<Value, Value> {
         let call = Call::new(self.address, method, path).header("host", &self.address.to_string());
-        let answer = if method == "GET" { call } else { call.json(body) }.send();
+        let answer = if method == "POST" { call.json(body) } else { call }.send();
         let value = answer.json()["value"].clone();
         if answer.status == 200 { Ok(value) } else { Err(value) }
     }
@@ -187,5 +191,10 @@ impl Drop for Browser {
         drop(Command::new("kill").args(["-KILL", "--", &group]).status());
         drop(self.driver.kill());
         drop(self.driver.wait());
+        // A page that lives on would go on asking for events, at a port that may be another test's by then.
+        let alive = Path::new("/proc").join(self.process.to_string()).exists();
+        if self.process != 0 && alive {
+            drop(Command::new("kill").args(["-KILL", &self.process.to_string()]).stderr(Stdio::null()).status());
+        }
     }
 }
