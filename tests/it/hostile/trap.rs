@@ -1,0 +1,197 @@
+//! A gateway in front of a spy, and what is sent through it.
+
+use std::path::PathBuf;
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::support::gateway::Gateway;
+use crate::support::home::Home;
+use crate::support::http::Wire;
+use crate::support::people::token;
+use crate::support::spy::{Language, Sighting, Spy};
+use crate::support::wait::until;
+
+/// A connection of the corpus and what must come of it; `tests/corpus/raw/README.md` says what each key means.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Connection {
+    pub(super) file: String,
+    pub(super) row: String,
+    answers: Vec<String>,
+    #[serde(default)]
+    seen: Vec<String>,
+    counter: Option<String>,
+    #[serde(default)]
+    hidden: Vec<String>,
+    #[serde(default)]
+    shown: serde_json::Map<String, Value>,
+    #[serde(default)]
+    absent: Vec<String>,
+    #[serde(default)]
+    closed: bool,
+    #[serde(default)]
+    half_close: bool,
+}
+
+/// A body of the corpus and what the strict reader says of it.
+#[derive(Debug, Deserialize)]
+pub(super) struct Body {
+    pub(super) file: String,
+    pub(super) row: String,
+    expect: String,
+}
+
+pub(super) fn corpus(folder: &str) -> PathBuf {
+    [env!("CARGO_MANIFEST_DIR"), "tests", "corpus", folder].iter().collect()
+}
+
+pub(super) fn index<T: for<'de> Deserialize<'de>>(folder: &str) -> Vec<T> {
+    let text = std::fs::read_to_string(corpus(folder).join("index.json")).expect("the index is readable");
+    serde_json::from_str(&text).expect("the index is JSON of this form")
+}
+
+/// A gateway in front of a spy.
+pub(super) struct Trap {
+    pub(super) gateway: Gateway,
+    spy: Spy,
+    _home: Home,
+    /// Sightings that have been looked at.
+    looked_at: usize,
+    probes: usize,
+}
+
+impl Trap {
+    pub(super) fn new(language: Language) -> Self {
+        Self::with(language, |home| home)
+    }
+
+    pub(super) fn with(language: Language, adapt: impl FnOnce(Home) -> Home) -> Self {
+        let spy = Spy::start(language);
+        let home = adapt(Home::new(spy.address));
+        let gateway = Gateway::start(&home);
+        Self { gateway, spy, _home: home, looked_at: 0, probes: 0 }
+    }
+
+    fn rejected(&self, reason: &str) -> f64 {
+        self.gateway.metric("holdpoint_rejected_requests_total", &[("reason", reason)])
+    }
+
+    /// Records of refused input in the trail, and those left out of it in a flood.
+    fn refusals(&self) -> f64 {
+        let events = self.gateway.reviewer("alice").events(None);
+        let written = events.iter().filter(|kind| *kind == "input_refused").count();
+        f64::from(u32::try_from(written).expect("few")) + self.gateway.metric("holdpoint_audit_suppressed_total", &[])
+    }
+
+    /// What the spy has seen since the last look. A harmless call goes first, so that nothing is still on its way.
+    pub(super) fn fresh_sightings(&mut self) -> Vec<Sighting> {
+        self.probes += 1;
+        let target = format!("/safe_status?probe={}", self.probes);
+        let probe = self.gateway.agent("bot").call("GET", &format!("/tools{target}")).send();
+        assert_eq!(probe.status, 200, "the gateway no longer serves others: {}", probe.text());
+        let all = until("the spy has written the probe down", || {
+            let all = self.spy.sightings();
+            all.last().is_some_and(|last| last.target() == target).then_some(all)
+        });
+        let fresh = all[self.looked_at..all.len() - 1].to_vec();
+        self.looked_at = all.len();
+        fresh
+    }
+
+    /// What holds for every request that ever reaches an upstream here: nobody approves anything in these tests.
+    fn check_sighting(&self, what: &str, sighting: &Sighting) {
+        let raw = String::from_utf8_lossy(&sighting.raw);
+        assert!(!sighting.acts_on("delete_repo"), "{what}: the gated tool ran\n{raw}");
+        assert!(
+            !raw.contains(&token("bot")) && !raw.to_lowercase().contains("holdpoint-token"),
+            "{what}: a credential\n{raw}"
+        );
+        let head = raw.split("\r\n\r\n").next().unwrap_or_default().to_lowercase();
+        let count = |name: &str| head.lines().filter(|line| line.starts_with(name)).count();
+        assert_eq!(count("host:"), 1, "{what}: {raw}");
+        assert_eq!(sighting.header("host"), [self.spy.address.to_string()], "{what}");
+        let (length, chunked) = (count("content-length:"), count("transfer-encoding:"));
+        assert!(length + chunked <= 1, "{what}: two framings\n{raw}");
+        assert!(
+            !head.contains('\0') && head.lines().next().is_some_and(|line| line.ends_with(" http/1.1")),
+            "{what}: {raw}"
+        );
+    }
+
+    pub(super) fn replay(&mut self, case: &Connection) {
+        let what = format!("{} before {:?}", case.file, self.spy.language);
+        let raw = std::fs::read(corpus("raw").join(&case.file)).unwrap_or_else(|error| panic!("{what}: {error}"));
+        let before = case.counter.as_deref().map(|reason| (self.rejected(reason), self.refusals()));
+        let mut wire = Wire::connect(self.gateway.proxy);
+        wire.send(&raw);
+        if case.half_close {
+            wire.finish_sending();
+        }
+        for (place, expected) in case.answers.iter().enumerate() {
+            let answer = wire.answer().unwrap_or_else(|error| panic!("{what}: no answer {place}: {error}"));
+            let (status, code) = expected.split_once(' ').unwrap_or((expected, ""));
+            assert_eq!(answer.status.to_string(), status, "{what}: answer {place}: {}", answer.text());
+            if !code.is_empty() {
+                assert_eq!(answer.code(), code, "{what}: answer {place}: {}", answer.text());
+            }
+        }
+        if case.closed {
+            assert!(wire.is_closed(), "{what}: the connection must end");
+        }
+        if let (Some(reason), Some((counted, recorded))) = (case.counter.as_deref(), before) {
+            assert_eq!(self.rejected(reason) - counted, 1.0, "{what}: the counter `{reason}`");
+            assert_eq!(self.refusals() - recorded, 1.0, "{what}: one record in the trail");
+        }
+        let sightings = self.fresh_sightings();
+        let targets: Vec<&str> = sightings.iter().map(Sighting::target).collect();
+        assert_eq!(targets, case.seen, "{what}: what the upstream saw");
+        for sighting in &sightings {
+            self.check_sighting(&what, sighting);
+            for name in &case.hidden {
+                assert_eq!(sighting.header(name), Vec::<&str>::new(), "{what}: `{name}` must not pass");
+            }
+            for (name, value) in &case.shown {
+                assert_eq!(json!(sighting.header(name)), json!([value]), "{what}: `{name}`");
+            }
+            let raw = String::from_utf8_lossy(&sighting.raw).into_owned();
+            for text in &case.absent {
+                assert!(!raw.contains(text.as_str()), "{what}: `{text}` must not pass\n{raw}");
+            }
+        }
+    }
+
+    /// Sends one body of the corpus as the call that is judged by its body.
+    pub(super) fn replay_body(&mut self, case: &Body) {
+        let what = format!("{} before {:?}", case.file, self.spy.language);
+        let body = std::fs::read(corpus("hostile").join(&case.file)).unwrap_or_else(|error| panic!("{what}: {error}"));
+        let reason = match case.expect.as_str() {
+            "read" => None,
+            // No bytes at all are no document to refuse: the call has no body, and a rule that reads one cannot be evaluated.
+            _ if body.is_empty() => None,
+            reason => Some(reason),
+        };
+        let before = reason.map(|reason| (self.rejected(reason), self.refusals()));
+        let call = self.gateway.agent("bot").call("POST", "/tools/call").header("content-type", "application/json");
+        let answer = call.header("prefer", "wait=0").body(body).send();
+        let sightings = self.fresh_sightings();
+        for sighting in &sightings {
+            self.check_sighting(&what, sighting);
+        }
+        match (reason, before) {
+            (Some(reason), Some((counted, recorded))) => {
+                let status = if reason == "too_large" { 413 } else { 400 };
+                assert_eq!((answer.status, answer.code().as_str()), (status, reason), "{what}: {}", answer.text());
+                assert_eq!(self.rejected(reason) - counted, 1.0, "{what}: the counter `{reason}`");
+                assert_eq!(self.refusals() - recorded, 1.0, "{what}: one record in the trail");
+                assert_eq!(sightings.len(), 0, "{what}");
+            }
+            // Well-formed: refused by what it says, held, or harmless.
+            _ => match answer.status {
+                200 => assert_eq!(sightings.len(), 1, "{what}"),
+                400 | 403 | 503 => assert_eq!(sightings.len(), 0, "{what}"),
+                status => panic!("{what}: {status} {}", answer.text()),
+            },
+        }
+    }
+}
