@@ -121,7 +121,13 @@ impl Presence {
     async fn leave(&mut self) {
         if let Some(gate) = self.gate.take() {
             let id = self.id;
-            drop(gate.clone().to_its_end(async move { Ok(leave(&gate, id).await) }).await);
+            let task = gate.clone();
+            let left = gate.to_its_end(async move {
+                leave(&task, id).await;
+                Ok(())
+            });
+            // Whether it could be recorded is in the log; the caller is told to come back either way.
+            drop(left.await);
         }
     }
 }

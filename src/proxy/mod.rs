@@ -196,7 +196,7 @@ impl Proxy {
                 VerdictKind::WaitingForApproval => {
                     let patience = context.patience(verdict.approval().hold, surface);
                     let (rule, shown) = entry.order(&verdict, body).await?;
-                    Act::Park { rule, shown, patience }
+                    Act::Park(Box::new((rule, shown)), patience)
                 }
             }
         };
@@ -207,7 +207,8 @@ impl Proxy {
                 let outgoing = Outgoing { method, target, headers, body: CallBody::judged(body) };
                 Ok(upstream::forward(permit, &upstream, outgoing).await.unwrap_or_else(answer::own))
             }
-            Act::Park { rule, shown, patience } => {
+            Act::Park(terms, patience) => {
+                let (rule, shown) = *terms;
                 let Context { idempotency_key, trace, .. } = context;
                 let trace_id = Some(trace.trace_id());
                 let order = Order { request: request.clone(), rule, shown, idempotency_key, trace_id, patience };
@@ -264,5 +265,5 @@ fn check(parts: &Parts, surface: &Surface) -> Result<CheckedHead, Refusal> {
 /// What becomes of a judged call that is not refused.
 enum Act {
     Send(Permit),
-    Park { rule: RuleTerms, shown: Shown, patience: Patience },
+    Park(Box<(RuleTerms, Shown)>, Patience),
 }
