@@ -187,7 +187,7 @@ fn serve(
     let agents = api::router(shared, ApiSurface::AgentOnly);
     let calls = Arc::new(Proxy::new(live.gate.clone(), live.surface.clone(), agents, tracker.clone()));
     let page = api::router(shared, ApiSurface::Admin).merge(dashboard::router(shared));
-    let options = |name| build::listener_options(config, &live.metrics, name);
+    let options = |name| build::listener_options(config, &live.gate, name);
     for (surface, listener) in [("proxy", &proxy), ("admin", &admin)] {
         tracing::info!(surface, address = %listener.address(), tls = listener.is_tls(), "listening");
     }

@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::peer::PeerInfo;
-use super::{BoxError, Options, certificate};
+use super::{BoxError, Options, Unreadable, certificate};
 
 /// Most requests at once on one HTTP/2 connection. Held calls occupy one each, so this is above the usual 100.
 pub(super) const HTTP2_STREAMS_MAX: u32 = 250;
@@ -122,7 +122,7 @@ where
 {
     let service = (context.make)(&peer);
     let connection = http1_builder(&context.options).serve_connection(TokioIo::new(stream), service);
-    drive(connection, &context.shutdown, &peer).await;
+    drive(connection, &context, &peer).await;
     drop(place);
 }
 
@@ -160,20 +160,20 @@ pub(super) async fn over_tls<M, S, B>(
     let stream = TokioIo::new(stream);
     if is_http2 {
         let connection = http2_builder(&context.options, &context.tracker).serve_connection(stream, service);
-        drive(connection, &context.shutdown, &peer).await;
+        drive(connection, &context, &peer).await;
     } else {
         let connection = http1_builder(&context.options).serve_connection(stream, service);
-        drive(connection, &context.shutdown, &peer).await;
+        drive(connection, &context, &peer).await;
     }
     drop(place);
 }
 
-async fn drive(connection: impl Connection, shutdown: &CancellationToken, peer: &PeerInfo) {
+async fn drive<M>(connection: impl Connection, context: &Context<M>, peer: &PeerInfo) {
     let mut connection = std::pin::pin!(connection);
     let outcome = tokio::select! {
         biased;
         outcome = connection.as_mut() => outcome,
-        () = shutdown.cancelled() => {
+        () = context.shutdown.cancelled() => {
             connection.as_mut().end_gracefully();
             connection.await
         }
@@ -181,6 +181,21 @@ async fn drive(connection: impl Connection, shutdown: &CancellationToken, peer: 
     if let Err(error) = outcome {
         // Clients leave, time out and send what cannot be read as they please: none of it is news.
         tracing::debug!(peer = %peer.addr, %error, "connection ended");
+        if let Some(unreadable) = unreadable(&error) {
+            (context.options.on_unreadable.0)(peer, unreadable);
+        }
+    }
+}
+
+/// Whether a connection ended because of a request head that cannot be read.
+fn unreadable(error: &hyper::Error) -> Option<Unreadable> {
+    if error.is_parse_too_large() {
+        Some(Unreadable::TooLarge)
+    } else if error.is_parse() {
+        Some(Unreadable::Malformed)
+    } else {
+        // A head that did not come in time looks the same as a connection that was idle for as long.
+        None
     }
 }
 

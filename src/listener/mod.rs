@@ -86,6 +86,27 @@ pub struct Options {
     pub open: IntGauge,
     /// Where connections closed for being too many are counted.
     pub refused: IntCounter,
+    /// Told of every request head that could not be read, after it was answered.
+    pub on_unreadable: OnUnreadable,
+}
+
+/// What a listener tells of request heads that never reach the service.
+#[derive(Clone)]
+pub struct OnUnreadable(pub Arc<dyn Fn(&PeerInfo, Unreadable) + Send + Sync>);
+
+impl std::fmt::Debug for OnUnreadable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("OnUnreadable")
+    }
+}
+
+/// Why a request head never reached the service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unreadable {
+    /// It is no HTTP, or framed in a way that two readers could read differently.
+    Malformed,
+    /// It is longer than it may be.
+    TooLarge,
 }
 
 /// A bound address.

@@ -43,6 +43,7 @@ fn options() -> Options {
         connections_max: 100,
         open: IntGauge::new("open", "open").expect("a name"),
         refused: IntCounter::new("refused", "refused").expect("a name"),
+        on_unreadable: OnUnreadable(Arc::new(|_, _| {})),
     }
 }
 

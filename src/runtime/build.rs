@@ -14,16 +14,18 @@ use tower::ServiceExt;
 use crate::auth::{Anonymous, Authenticator, Credential};
 use crate::config::settings::{self, Config};
 use crate::connect::{Trust, UpstreamClient, UpstreamOptions};
+use crate::domain::audit::{Actor, Event, EventKind};
 use crate::domain::identity::Principal;
-use crate::gate;
-use crate::listener::{self, ClientAuth, TlsError, TlsFiles, TlsState};
+use crate::gate::{self, Gate};
+use crate::listener::{self, ClientAuth, OnUnreadable, PeerInfo, TlsError, TlsFiles, TlsState, Unreadable};
+use crate::problem::Code;
 use crate::protocol::head::{HEADER_COUNT_MAX, HeadLimits};
 use crate::protocol::target::TemplateSet;
 use crate::proxy::Proxy;
 use crate::proxy::body::AnswerBody;
 use crate::proxy::routes::{Route, Routes, Upstream};
 use crate::proxy::surface::Surface;
-use crate::telemetry::metrics::{ListenerName, Metrics};
+use crate::telemetry::metrics::{ListenerName, Metrics, RejectReason};
 use crate::web::{self, Cookies, MetricsAccess};
 
 use super::Error;
@@ -120,7 +122,9 @@ pub(super) fn tls(settings: Option<&settings::TlsSettings>) -> Result<Option<Arc
 }
 
 /// The limits of a listener.
-pub(super) fn listener_options(config: &Config, metrics: &Metrics, name: ListenerName) -> listener::Options {
+pub(super) fn listener_options(config: &Config, gate: &Gate, name: ListenerName) -> listener::Options {
+    let (metrics, teller) = (gate.metrics(), gate.clone());
+    let tell = move |peer: &PeerInfo, unreadable| refuse_unreadable(&teller, name, peer, unreadable);
     listener::Options {
         header_timeout: config.proxy.header_timeout,
         handshake_timeout: HANDSHAKE_TIMEOUT,
@@ -128,7 +132,26 @@ pub(super) fn listener_options(config: &Config, metrics: &Metrics, name: Listene
         connections_max: config.limits.connections_max,
         open: metrics.connections_open(name),
         refused: metrics.connections_refused(name),
+        on_unreadable: OnUnreadable(Arc::new(tell)),
     }
+}
+
+/// Counts a request head that never became a request, and writes it to the trail like any other refused input.
+fn refuse_unreadable(gate: &Gate, listener: ListenerName, peer: &PeerInfo, unreadable: Unreadable) {
+    let (reason, code, said) = match unreadable {
+        Unreadable::Malformed => (RejectReason::Framing, Code::Framing, "the request head is malformed"),
+        Unreadable::TooLarge => (RejectReason::TooLarge, Code::HeadersTooLarge, "the request head is too large"),
+    };
+    gate.metrics().rejected(reason);
+    let mut detail = serde_json::Map::new();
+    detail.insert("code".into(), code.as_str().into());
+    detail.insert("detail".into(), said.into());
+    detail.insert("listener".into(), listener.as_str().into());
+    detail.insert("peer".into(), peer.addr.to_string().into());
+    let event =
+        Event { at: gate.now(), kind: EventKind::InputRefused, actor: Actor::Unauthenticated, approval: None, detail };
+    let task = gate.clone();
+    gate.spawn("unreadable request", async move { task.record_refusal(event).await });
 }
 
 /// What the configuration says about the admin side.
