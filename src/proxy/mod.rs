@@ -85,14 +85,14 @@ impl Proxy {
         let (parts, body) = request.into_parts();
         let head = match check(&parts, &surface) {
             Ok(head) => head,
-            Err(refusal) => return self.refuse(id, Actor::Unauthenticated, refusal).await,
+            Err(refusal) => return Box::pin(self.refuse(id, Actor::Unauthenticated, refusal)).await,
         };
         if head.target.path().strip_prefix(answer::OWN_PREFIX).is_some_and(|rest| rest.starts_with('/')) {
-            return self.own_api(parts, body).await;
+            return Box::pin(self.own_api(parts, body)).await;
         }
         let call = match Recognised::new(&surface, parts, body, &head) {
             Ok(call) => call,
-            Err((actor, refusal)) => return self.refuse(id, actor, refusal).await,
+            Err((actor, refusal)) => return Box::pin(self.refuse(id, actor, refusal)).await,
         };
         let policy = self.gate.policy();
         match self.pass_by_head(&surface, &policy, call).await {
@@ -106,7 +106,8 @@ impl Proxy {
                         Err(refusal) => self.refuse(id, Actor::Agent(agent.0), refusal).await,
                     }
                 };
-                judged.instrument(span).await
+                // Boxed, as is everything that most calls never come to: a small future is cheap to move.
+                Box::pin(judged.instrument(span)).await
             }
         }
     }
