@@ -207,12 +207,12 @@ fn a_held_call_is_sent_only_with_the_key_that_it_was_sealed_with() {
         home.settings.whole = Some(text.replace(store, &keyed));
         home
     };
-    let rig = Rig::with(|home| with(home.policy(&gate_delete("hold: 30s")), &key('A')));
+    let rig = Rig::with(|home| with(home.policy(&gate_delete("hold: 30s")), &key('I')));
     let call = rig.bot().post("/tools/delete_repo", &repository()).header("prefer", "respond-async");
     let id = call.send().expect(202, "").approval();
     let Rig { gateway, mut home, origin } = rig;
     gateway.crash();
-    home.settings.whole = home.settings.whole.map(|text| text.replace(&key('A'), &key('E')));
+    home.settings.whole = home.settings.whole.map(|text| text.replace(&key('I'), &key('E')));
     let rig = Rig { gateway: crate::support::gateway::Gateway::start(&home), home, origin };
     rig.alice().approve(&id);
     until_true("the log says what to look at", || rig.gateway.log().contains("store.secret_key"));
