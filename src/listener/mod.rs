@@ -90,9 +90,12 @@ pub struct Options {
     pub on_unreadable: OnUnreadable,
 }
 
+/// Told who sent a request head that never reached the service, and why it did not.
+pub type Tell = dyn Fn(&PeerInfo, Unreadable) + Send + Sync;
+
 /// What a listener tells of request heads that never reach the service.
 #[derive(Clone)]
-pub struct OnUnreadable(pub Arc<dyn Fn(&PeerInfo, Unreadable) + Send + Sync>);
+pub struct OnUnreadable(pub Arc<Tell>);
 
 impl std::fmt::Debug for OnUnreadable {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
