@@ -22,3 +22,4 @@ mod reload;
 mod shutdown;
 mod store_conformance;
 mod support;
+mod tls;
