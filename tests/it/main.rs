@@ -10,6 +10,7 @@ mod authorisation;
 mod chromium;
 mod cli;
 mod dashboard;
+mod demo;
 mod events;
 mod examples;
 mod guarantees;

@@ -4,12 +4,13 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use crate::support::gateway::{Lines, serve};
 use crate::support::home::Home;
 use crate::support::http::Wire;
-use crate::support::origin::Manner;
+use crate::support::origin::{Manner, Origin};
 use crate::support::people::{Call, token};
 use crate::support::rig::{Rig, gate_delete, repository};
-use crate::support::wait::until_true;
+use crate::support::wait::{until, until_true};
 
 /// With further keys of a listener.
 fn listener(mut home: Home, surface: &str, keys: &str) -> Home {
@@ -194,6 +195,18 @@ fn the_log_speaks_at_the_configured_level() {
     };
     assert_eq!(lines("info"), 0);
     assert!(lines("trace") > 0);
+}
+
+#[test]
+fn the_log_is_text_for_people_where_that_is_configured() {
+    let origin = Origin::start();
+    let home = Home::new(origin.address).key("log: { format: text }");
+    let mut child = serve(&home).spawn().expect("it can be started");
+    let log = Lines::of(child.stderr.take().expect("its standard error is piped"));
+    let announced = until("a listener is announced", || log.all().into_iter().find(|line| line.contains("listening")));
+    drop(child.kill());
+    drop(child.wait());
+    assert!(serde_json::from_str::<Value>(&announced).is_err(), "{announced}");
 }
 
 #[test]
