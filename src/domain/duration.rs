@@ -4,7 +4,7 @@
 //! deliberately does not accept a bare number (seconds or milliseconds?), fractions, signs, spaces, or units out of
 //! order: each of those has two readings.
 //!
-//! Invariant: whatever [`parse`] accepts, [`format`] writes back as text that parses to the same value.
+//! Invariant: whatever [`parse`] accepts, [`format()`] writes back as text that parses to the same value.
 
 use std::fmt::Write as _;
 use std::time::Duration;

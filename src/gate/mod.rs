@@ -1,6 +1,6 @@
 //! The use cases: judge a call, park it, decide it, release it, sweep up.
 //!
-//! Every change of an approval goes through [`Gate::apply`], which commits it in the store and only then wakes whoever waits.
+//! Every change of an approval goes through `Gate::apply`, which commits it in the store and only then wakes whoever waits.
 //! State lives in the store or in tasks of the gate's own, so any caller's future may be dropped at any await.
 
 pub mod decisions;

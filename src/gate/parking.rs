@@ -1,6 +1,6 @@
 //! Parking a call and holding its caller.
 //!
-//! The row in the store is the truth. The caller's future may be dropped at any await: [`Presence`] then tells the store that
+//! The row in the store is the truth. The caller's future may be dropped at any await: `Presence` then tells the store that
 //! nobody waits any more, and a permit is only ever taken for a request that is still there.
 
 use std::sync::atomic::Ordering;

@@ -1,6 +1,6 @@
 //! Policy: from YAML rules to one verdict on one call.
 //!
-//! [`model`] is the file as written, [`compile`] turns files into one checked list, [`matcher`] finds the rules that match
+//! [`model`] is the file as written, [`compile()`] turns files into one checked list, [`matcher`] finds the rules that match
 //! by name, [`condition`] evaluates `when`, and [`decide`] gives the verdict. [`cases`] and [`lint`] are for authors.
 //! Nothing here reads a file, a clock or the environment, or knows HTTP.
 //!

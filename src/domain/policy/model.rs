@@ -1,7 +1,7 @@
 //! A policy file as it is written: the serde types of the YAML, and nothing else.
 //!
 //! Types and spellings are checked here, where the parser still knows the line; what needs more than one field
-//! (conflicts, limits, conditions, patterns) is checked by [`super::compile`], which reports everything at once.
+//! (conflicts, limits, conditions, patterns) is checked by [`super::compile()`], which reports everything at once.
 //! No key is accepted that nothing acts on, and unknown keys are errors.
 
 use std::borrow::Cow;

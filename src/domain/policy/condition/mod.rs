@@ -1,7 +1,7 @@
 //! `when`: conditions in CEL over one call.
 //!
-//! A condition is parsed and checked at load and lowered to typed predicates ([`predicate`]); what has no typed form is
-//! run by the CEL interpreter ([`interpret`]). Evaluation answers true, false, or why it cannot be evaluated; what the
+//! A condition is parsed and checked at load and lowered to typed predicates (`predicate`); what has no typed form is
+//! run by the CEL interpreter (`interpret`). Evaluation answers true, false, or why it cannot be evaluated; what the
 //! last means for a rule is decided in [`super::decide`], and it never loosens.
 //!
 //! Deliberately not accepted: computed keys (`args[agent]`), computed patterns, and objects built inside a condition,
