@@ -148,8 +148,8 @@ fn introduce(running: &Running, folder: &Folder, parked: usize, agent_token: &st
     let where_to = if folder.is_temporary { " (removed at the end)" } else { "" };
     say(&format!(
         "\nHoldpoint is running, and {parked} tool calls wait for a human.\n\n\
-         \x20 Decide as {}:  {you}\n\
-         \x20 and as {}:     {second}\n\
+         \x20 {:<18}{you}\n\
+         \x20 {:<18}{second}\n\
          \x20                   (one use each; a payout needs two people)\n\n\
          \x20 Agents call:      http://{proxy}/shop/…\n\
          \x20 API and metrics:  http://{admin}/openapi.json, http://{admin}/metrics\n\
@@ -160,8 +160,8 @@ fn introduce(running: &Running, folder: &Folder, parked: usize, agent_token: &st
          \x20   -H 'Content-Type: application/json' \\\n\
          \x20   -d '{{\"customer\":\"c_23\",\"amount_usd\":140}}'\n\n\
          With \"amount_usd\":40 it passes at once; what the shop did: GET /shop/ledger. Stop with Ctrl-C.\n",
-        REVIEWERS[0],
-        REVIEWERS[1],
+        format!("Decide as {}:", REVIEWERS[0]),
+        format!("and as {}:", REVIEWERS[1]),
         folder.path.display(),
     ));
     Ok(())
