@@ -140,11 +140,6 @@ impl Authenticator {
         self.reviewers.iter().find(|reviewer| reviewer.id == id).cloned()
     }
 
-    /// Every reviewer configured at this moment.
-    pub fn reviewers(&self) -> &[Reviewer] {
-        &self.reviewers
-    }
-
     /// Makes a link that signs `reviewer` in once.
     pub fn offer_one_time_link(&self, token: &str, reviewer: Reviewer) {
         self.one_time().push((sha256(token.as_bytes()), reviewer));

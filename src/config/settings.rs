@@ -52,16 +52,6 @@ pub struct Config {
     pub log_level: LogLevel,
 }
 
-impl Config {
-    /// Whether a connection to `address` would reach one of the gateway's own listeners. Names are resolved after
-    /// loading, so whoever connects to an upstream asks again with the address it got.
-    #[must_use]
-    pub fn is_own_listener(&self, address: SocketAddr) -> bool {
-        let host = HostName::Ip(address.ip().to_canonical());
-        [self.proxy.listen, self.admin.listen].iter().any(|listener| host.reaches(address.port(), *listener))
-    }
-}
-
 /// `proxy`.
 #[derive(Debug, Clone)]
 pub struct ProxySettings {

@@ -7,6 +7,7 @@ use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, Uri};
 
 use super::body::CallBody;
+use crate::config::settings;
 use crate::connect::UpstreamClient;
 use crate::gate::intake::plain_path;
 use crate::protocol::target::{Lookup, RequestTarget, TargetError, TemplateSet};
@@ -36,19 +37,9 @@ pub struct Upstream {
     pub metrics: UpstreamMetrics,
 }
 
-/// A path of the proxy and the upstream behind it.
-#[derive(Clone)]
-pub struct Route {
-    /// As configured: with a trailing slash it is a prefix, without one it is exact.
-    pub path: String,
-    /// What stands behind it.
-    pub upstream: Arc<Upstream>,
-}
-
-/// All routes, the longest path first.
-#[derive(Default)]
+/// All routes, and the upstreams behind them.
 pub struct Routes {
-    routes: Vec<Route>,
+    routes: settings::Routes,
     upstreams: Vec<Arc<Upstream>>,
 }
 
@@ -69,9 +60,8 @@ pub struct NearMiss {
 }
 
 impl Routes {
-    /// Sorts the routes so that the longest path wins.
-    pub fn new(mut routes: Vec<Route>, upstreams: Vec<Arc<Upstream>>) -> Self {
-        routes.sort_by_key(|route| std::cmp::Reverse(route.path.len()));
+    /// The configured routes over the upstreams that they name.
+    pub fn new(routes: settings::Routes, upstreams: Vec<Arc<Upstream>>) -> Self {
         Self { routes, upstreams }
     }
 
@@ -85,18 +75,15 @@ impl Routes {
     /// # Errors
     /// When what is left below the route is no target by itself.
     pub fn find(&self, target: &RequestTarget) -> Option<Result<Destination<'_>, TargetError>> {
-        self.routes.iter().find_map(|route| {
-            let rest = match route.path.ends_with('/') {
-                true => target.path().strip_prefix(route.path.as_str()),
-                false => (target.path() == route.path).then_some(""),
-            }?;
-            let below = match target.query() {
-                Some(query) => RequestTarget::parse(&format!("/{rest}?{query}")),
-                None if route.path == "/" => Ok(target.clone()),
-                None => RequestTarget::parse(&format!("/{rest}")),
-            };
-            Some(below.map(|target| Destination { upstream: &route.upstream, target }))
-        })
+        let (route, rest) = self.routes.find(target.path())?;
+        let upstream = self.upstream(route.upstream.as_str())?;
+        let rest = if rest.is_empty() { "/" } else { rest };
+        let below = match target.query() {
+            Some(query) => RequestTarget::parse(&format!("{rest}?{query}")),
+            None if rest.len() == target.path().len() => Ok(target.clone()),
+            None => RequestTarget::parse(rest),
+        };
+        Some(below.map(|target| Destination { upstream, target }))
     }
 }
 

@@ -23,7 +23,7 @@ use crate::protocol::head::{HEADER_COUNT_MAX, HeadLimits};
 use crate::protocol::target::TemplateSet;
 use crate::proxy::Proxy;
 use crate::proxy::body::AnswerBody;
-use crate::proxy::routes::{Route, Routes, Upstream};
+use crate::proxy::routes::{Routes, Upstream};
 use crate::proxy::surface::Surface;
 use crate::telemetry::metrics::{ListenerName, Metrics, RejectReason};
 use crate::web::{self, Cookies, MetricsAccess};
@@ -55,12 +55,8 @@ pub(super) fn authenticator(config: &Config) -> Authenticator {
 pub(super) fn surface(config: &Config, authenticator: Arc<Authenticator>, metrics: &Metrics) -> Result<Surface, Error> {
     let upstreams: Vec<_> =
         config.upstreams.values().map(|one| upstream(one, metrics).map(Arc::new)).collect::<Result<_, _>>()?;
-    let routes = config.routes.iter().filter_map(|route| {
-        let upstream = upstreams.iter().find(|upstream| upstream.name == route.upstream.as_str())?;
-        Some(Route { path: route.path.as_str().to_owned(), upstream: upstream.clone() })
-    });
     Ok(Surface {
-        routes: Routes::new(routes.collect(), upstreams.clone()),
+        routes: Routes::new(config.routes.clone(), upstreams),
         authenticator,
         head_limits: HeadLimits { header_count: HEADER_COUNT_MAX, header_bytes: config.limits.header_bytes_max },
         body_bytes_max: config.limits.body_bytes_max as u64,
