@@ -16,12 +16,12 @@ use crate::domain::policy::view::{Found, Lookup};
 use crate::domain::policy::{Args, CallView, CompiledPolicy, Decision, Rule, Verdict, VerdictKind};
 use crate::domain::time::Timestamp;
 use crate::domain::value::Value;
-use crate::protocol::json::{self, confusable_with};
+use crate::protocol::json::confusable_with;
 use crate::protocol::target::{QueryPairs, RequestTarget};
 use crate::telemetry::metrics;
 use crate::telemetry::stopwatch::Stopwatch;
 
-use super::held::HeldRequest;
+use super::held::{self, HeldRequest};
 use super::parking::RuleTerms;
 use super::release::Permit;
 use super::{Error, Gate};
@@ -123,6 +123,11 @@ pub struct Entry<'a> {
     policy: &'a CompiledPolicy,
     call: Call<'a>,
     now: Timestamp,
+}
+
+/// Lets a protocol message pass that is no call: policy has no say about it.
+pub const fn admit_message() -> Permit {
+    Permit::by_verdict()
 }
 
 /// A call that policy refuses.
@@ -355,15 +360,12 @@ pub enum Again {
 
 /// Judges a parked call again. What cannot be judged any more is blocked.
 pub fn judge_again(policy: &CompiledPolicy, request: &HeldRequest, parked: Option<&Terms>, now: Timestamp) -> Again {
-    let bytes = request.body.as_deref().unwrap_or_default();
-    let value = match bytes {
-        [] => None,
-        bytes => match json::read(bytes, &json::Limits::default()) {
-            Ok(value) => Some(value),
-            Err(error) => return Again::Blocks(format!("the stored body cannot be read any more: {error}")),
-        },
+    let value = match request.value() {
+        Ok(value) => value,
+        Err(error) => return Again::Blocks(format!("the stored body cannot be read any more: {error}")),
     };
-    let body = value.as_ref().map_or(Body::Absent, Body::Read);
+    let args = value.as_ref().and_then(|value| held::arguments(request.protocol, value));
+    let body = args.map_or(Body::Absent, Body::Read);
     let verdict = viewed(&request.facts(), body, now, |view| policy.judge(view));
     match verdict.kind {
         VerdictKind::Blocked => {

@@ -155,7 +155,7 @@ impl Proxy {
             let entry = Entry::new(&self.gate, policy, call.facts());
             match entry.judge(Body::Unread) {
                 Decision::Verdict(verdict) => match verdict.kind {
-                    VerdictKind::Blocked => return Ok(answer::blocked(&entry.deny(&verdict).await)),
+                    VerdictKind::Blocked => return Ok(answer::own(answer::blocked(&entry.deny(&verdict).await))),
                     VerdictKind::Allowed | VerdictKind::Audit => Some(entry.admit(&verdict).await?),
                     VerdictKind::WaitingForApproval => None,
                 },
@@ -192,7 +192,7 @@ impl Proxy {
                 return Err(Refusal::internal("policy asked again for a body that was read"));
             };
             match verdict.kind {
-                VerdictKind::Blocked => return Ok(answer::blocked(&entry.deny(&verdict).await)),
+                VerdictKind::Blocked => return Ok(answer::own(answer::blocked(&entry.deny(&verdict).await))),
                 VerdictKind::Allowed | VerdictKind::Audit => Act::Send(entry.admit(&verdict).await?),
                 VerdictKind::WaitingForApproval => {
                     let patience = context.patience(verdict.approval().hold, surface);
@@ -230,13 +230,13 @@ impl Proxy {
                 upstream::release(permit, upstream, request, self.tracker.clone()).await.unwrap_or_else(answer::own)
             }
             Held::Answered(approval, kept) => answer::replayed(&approval, kept),
-            Held::Refused(approval) => answer::refused(&approval, self.gate.now()),
-            Held::BlockedNow(approval, reason) => answer::blocked_now(&approval, &reason),
+            Held::Refused(approval) => answer::own(answer::refused(&approval, self.gate.now())),
+            Held::BlockedNow(approval, reason) => answer::own(answer::blocked_now(&approval, &reason)),
             Held::Pending(approval) => answer::pending(&approval, patience),
-            Held::Spent(approval) => answer::spent(&approval),
-            Held::KeyReused(approval) => answer::key_reused(&approval),
-            Held::Full(overflow) => answer::full(overflow, &request.agent),
-            Held::Draining(approval) => answer::draining(approval.as_ref()),
+            Held::Spent(approval) => answer::own(answer::spent(&approval)),
+            Held::KeyReused(approval) => answer::own(answer::key_reused(&approval)),
+            Held::Full(overflow) => answer::own(answer::full(overflow, &request.agent)),
+            Held::Draining(approval) => answer::own(answer::draining(approval.as_ref())),
         })
     }
 

@@ -11,6 +11,7 @@ use crate::gate::{self, Gate};
 use crate::problem::{Code, Problem};
 use crate::protocol::head::{HeadError, Reason};
 use crate::protocol::json::JsonError;
+use crate::protocol::mcp::{Fault, FaultKind};
 use crate::protocol::target::TargetError;
 use crate::telemetry::metrics::RejectReason;
 
@@ -71,6 +72,10 @@ impl Refusal {
         tracing::info!(code = self.problem.code().as_str(), detail = self.problem.detail(), "refused");
         let event = Event { at: gate.now(), kind: EventKind::InputRefused, actor, approval: None, detail };
         gate.record_refusal(event).await;
+    }
+
+    pub(super) const fn problem(&self) -> &Problem {
+        &self.problem
     }
 
     pub(super) fn into_problem(self) -> Problem {
@@ -134,6 +139,19 @@ impl From<JsonError> for Refusal {
             _ => (RejectReason::BadJson, Code::BadJson),
         };
         Self::new(reason, code, error.to_string())
+    }
+}
+
+impl From<&Fault> for Refusal {
+    fn from(fault: &Fault) -> Self {
+        let (reason, code) = match fault.kind {
+            FaultKind::Envelope | FaultKind::Params => (RejectReason::BadJson, Code::InvalidMessage),
+            FaultKind::Batch => (RejectReason::Batch, Code::Batch),
+            FaultKind::Confusable => (RejectReason::ConfusableKey, Code::ConfusableKey),
+            FaultKind::Header | FaultKind::Version => (RejectReason::HeaderMismatch, Code::HeaderMismatch),
+            FaultKind::ToolName => (RejectReason::ToolName, Code::ToolName),
+        };
+        Self::new(reason, code, fault.detail.clone())
     }
 }
 
