@@ -4,7 +4,6 @@ use http::header::{HeaderName, HeaderValue, LOCATION, RETRY_AFTER};
 use http::{HeaderMap, Response, StatusCode};
 
 use crate::domain::approval::{Approval, Canceller, Execution, ReleaseMode, State};
-use crate::domain::identity::AgentId;
 use crate::domain::time::Timestamp;
 use crate::gate::intake::Denial;
 use crate::gate::parking::{Overflow, Patience};
@@ -166,13 +165,13 @@ pub fn key_reused(approval: &Approval) -> Problem {
 }
 
 /// A limit was reached.
-pub fn full(overflow: Overflow, agent: &AgentId) -> Problem {
+pub fn full(overflow: Overflow) -> Problem {
     let (limit, detail) = match overflow {
         Overflow::Queue(QueueLimit::PerAgent) => {
-            ("pending_per_agent_max", format!("agent `{agent}` has as many calls waiting for approval as it may"))
+            ("pending_per_agent_max", "this agent has as many calls waiting for approval as it may")
         }
-        Overflow::Queue(QueueLimit::Total) => ("pending_total_max", "the approval queue is full".to_owned()),
-        Overflow::HeldBytes => ("held_bytes_max", "waiting calls hold as much memory as they may".to_owned()),
+        Overflow::Queue(QueueLimit::Total) => ("pending_total_max", "the approval queue is full"),
+        Overflow::HeldBytes => ("held_bytes_max", "waiting calls hold as much memory as they may"),
     };
     Problem::new(Code::QueueFull, detail).with("limit", limit).retry_after(RETRY_BUSY_SECONDS)
 }

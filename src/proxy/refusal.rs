@@ -50,6 +50,12 @@ impl Refusal {
         Self::new(RejectReason::BodyNotAllowed, Code::BodyNotAllowed, detail)
     }
 
+    pub(super) fn mcp_method(method: &Method) -> Self {
+        let detail = format!("an MCP endpoint takes POST, and GET and DELETE without a body; not this {method}");
+        let problem = Self::new(RejectReason::Method, Code::MethodNotAllowed, detail);
+        Self { problem: problem.problem.header(ALLOW, HeaderValue::from_static("POST, GET, DELETE")), ..problem }
+    }
+
     pub(super) fn empty_json() -> Self {
         let detail = "the body is empty, which is no JSON; send a JSON value, or leave out `Content-Type`";
         Self::new(RejectReason::BadJson, Code::BadJson, detail)
@@ -74,8 +80,9 @@ impl Refusal {
         gate.record_refusal(event).await;
     }
 
-    pub(super) const fn problem(&self) -> &Problem {
-        &self.problem
+    /// Whether it is a failure of the gateway's own, and not the caller's input.
+    pub(super) const fn is_ours(&self) -> bool {
+        self.reason.is_none()
     }
 
     pub(super) fn into_problem(self) -> Problem {
