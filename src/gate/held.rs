@@ -113,6 +113,7 @@ impl HeldRequest {
             method: &self.method,
             target: &self.target,
             headers: &self.headers,
+            protocol: self.protocol,
         }
     }
 

@@ -9,7 +9,7 @@ use http::{HeaderMap, Method};
 
 use crate::domain::approval::{Risk, Terms};
 use crate::domain::audit::{Actor, Event, EventKind};
-use crate::domain::call::to_hex;
+use crate::domain::call::{Protocol, to_hex};
 use crate::domain::identity::AgentId;
 use crate::domain::policy::redact::Redaction;
 use crate::domain::policy::view::{Found, Lookup};
@@ -17,6 +17,7 @@ use crate::domain::policy::{Args, CallView, CompiledPolicy, Decision, Rule, Verd
 use crate::domain::time::Timestamp;
 use crate::domain::value::Value;
 use crate::protocol::json::confusable_with;
+use crate::protocol::mcp::TOOLS_CALL;
 use crate::protocol::target::{QueryPairs, RequestTarget};
 use crate::telemetry::metrics;
 use crate::telemetry::stopwatch::Stopwatch;
@@ -44,6 +45,8 @@ pub struct Call<'a> {
     pub target: &'a RequestTarget,
     /// The headers as they would be forwarded.
     pub headers: &'a HeaderMap,
+    /// What the upstream speaks.
+    pub protocol: Protocol,
 }
 
 /// What is known of the body.
@@ -205,9 +208,12 @@ impl<'a> Entry<'a> {
         Ok((terms(self.policy, verdict), Shown { summary, preview, target }))
     }
 
-    /// `METHOD /path`, for rules that say nothing better. The path names no argument.
+    /// `METHOD /path`, or `tools/call NAME`, for rules that say nothing better. Neither names an argument.
     fn plain_summary(&self) -> String {
-        format!("{} {}", self.call.method, self.call.target.path())
+        match self.call.protocol {
+            Protocol::Http => format!("{} {}", self.call.method, self.call.target.path()),
+            Protocol::Mcp => format!("{TOOLS_CALL} {}", self.call.tool),
+        }
     }
 
     /// Path and query as they would be sent, but for a query that has something to hide: its parameters are in the preview.

@@ -72,13 +72,18 @@ fn accepted(approval: &Approval) -> Response<AnswerBody> {
     response
 }
 
+/// A reason as the part of a sentence that goes on.
+fn unpointed(reason: &str) -> &str {
+    reason.trim_end().trim_end_matches('.')
+}
+
 /// Blocked by policy.
 pub fn blocked(denial: &Denial) -> Problem {
     let by = match &denial.rule {
         Some(rule) => format!("rule `{rule}` blocks this call"),
         None => "no rule allows this call and the policy blocks by default".to_owned(),
     };
-    let said = denial.reason.as_deref().map_or_else(String::new, |reason| format!(": {reason}"));
+    let said = denial.reason.as_deref().map_or_else(String::new, |reason| format!(": {}", unpointed(reason)));
     Problem::new(Code::Blocked, format!("{by}{said}. It was not sent; do not send it again unchanged"))
         .with("rule", denial.rule.clone())
         .with("reason", denial.reason.clone())
@@ -91,7 +96,7 @@ pub fn refused(approval: &Approval, now: Timestamp) -> Problem {
     let problem = match &approval.state {
         State::Rejected(decision) => {
             let reason = decision.reason.clone();
-            let said = reason.as_deref().map_or_else(String::new, |reason| format!(": {reason}"));
+            let said = reason.as_deref().map_or_else(String::new, |reason| format!(": {}", unpointed(reason)));
             let problem = Problem::new(
                 Code::Rejected,
                 format!(

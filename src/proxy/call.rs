@@ -115,6 +115,7 @@ impl<'s> Recognised<'s> {
             method: &self.method,
             target: &self.destination.target,
             headers: &self.headers,
+            protocol: Protocol::Http,
         }
     }
 

@@ -38,20 +38,20 @@ impl About {
             Some(true) => format!("the call `{}` was executed before and NOT executed again", self.tool),
             None => format!("the call `{}` may have been executed; its outcome is UNKNOWN", self.tool),
         };
+        // The others say in their detail what to do.
         let next = match status {
-            Status::Denied | Status::Rejected | Status::Cancelled => "Do not retry this call unchanged.",
-            Status::Pending => "Make the identical call again later, with the same arguments: it joins this approval.",
-            Status::Expired => "Making the call again asks again.",
-            Status::ApprovedNotExecuted => "Its approval stands: make the identical call again and it is sent.",
-            Status::Unavailable => "Making the call again later is safe.",
-            Status::AlreadyExecuted | Status::Unknown => "Do not repeat it; ask a person for its outcome.",
+            Status::Pending => " Make the identical call again later, with the same arguments.",
+            Status::ApprovedNotExecuted => " Its approval stands: make the identical call again and it is sent.",
+            Status::Unavailable => " Making the call again later is safe.",
+            Status::AlreadyExecuted | Status::Unknown => " Do not repeat it; ask a person for its outcome.",
+            Status::Denied | Status::Rejected | Status::Cancelled | Status::Expired => "",
         };
         let mut marks = Vec::new();
         marks.extend(approval.as_ref().map(|id| format!("approval {id}")));
         marks.extend(rule.as_ref().map(|rule| format!("rule {rule}")));
         let marks = if marks.is_empty() { String::new() } else { format!(" [{}]", marks.join(", ")) };
         let word = status.as_str().replace('_', " ").to_uppercase();
-        let text = format!("{word}: {happened}. {}. {next}{marks}", capital(problem.detail().trim_end_matches('.')));
+        let text = format!("{word}: {happened}. {}.{next}{marks}", capital(problem.detail().trim_end_matches('.')));
         let retry_after_ms = (status == Status::Pending).then_some(RETRY_PENDING_MS);
         Decision { status, text, approval, rule, retry_after_ms }
     }
