@@ -11,8 +11,9 @@ use crate::domain::approval::{
 use crate::domain::call::{Fingerprint, PayloadHash};
 use crate::domain::id::ApprovalId;
 use crate::domain::identity::{AgentId, Channel, Reviewer};
-use crate::store::{Applied, Park, Parked, QueueLimit};
+use crate::store::{Applied, Filter, Park, Parked, QueueLimit};
 
+use super::parking::Held;
 use super::{Error, Gate, POLL_INTERVAL};
 
 /// How long an action's approval stays open when its creator names no time.
@@ -238,6 +239,20 @@ impl Gate {
                 () = self.draining() => return self.approval(id).await,
             }
         }
+    }
+
+    /// What an approval's call came to, or why it was not sent; `Pending` and `Spent` where neither can be said.
+    pub async fn standing(&self, approval: Approval) -> Result<Held, Error> {
+        match approval.state {
+            State::Pending => Ok(Held::Pending(approval)),
+            _ => self.replay(approval).await,
+        }
+    }
+
+    /// The newest approvals of an agent, at most `limit`.
+    pub async fn approvals_of(&self, agent: &AgentId, limit: u32) -> Result<Vec<Approval>, Error> {
+        let filter = Filter { agent: Some(agent.0.clone()), ..Filter::default() };
+        Ok(self.store().list(filter, None, limit, self.now()).await?.approvals)
     }
 
     /// Applies a command, first expiring what is past its time, so that nothing is decided late.

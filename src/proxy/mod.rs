@@ -50,6 +50,8 @@ pub struct Proxy {
     tracker: TaskTracker,
     /// Held MCP calls that their callers can take back.
     in_flight: mcp::InFlight,
+    /// Tasks whose calls were sent at once.
+    finished: mcp::Finished,
 }
 
 /// Held while a call is being answered. Whoever handles a call ends it with an answer, or is dropped because the caller left, which
@@ -69,7 +71,7 @@ impl Drop for Outcome<'_> {
 impl Proxy {
     /// A proxy over `gate`, by the configuration that `surface` holds at each moment.
     pub fn new(gate: Gate, surface: Arc<ArcSwap<Surface>>, api: axum::Router, tracker: TaskTracker) -> Self {
-        Self { gate, surface, api, tracker, in_flight: mcp::InFlight::default() }
+        Self { gate, surface, api, tracker, in_flight: mcp::InFlight::default(), finished: mcp::Finished::default() }
     }
 
     /// Answers one request.

@@ -200,7 +200,12 @@ impl Sender for DetachedSender {
             let gone = format!("upstream `{}` is no longer configured", request.upstream);
             return release.finish(Sent::NotSent(gone), None).await;
         };
+        let protocol = request.protocol;
         match dispatch(upstream, request, release.approval()).await {
+            Ok(response) if protocol == Protocol::Mcp && response.status().is_client_error() => {
+                let refused = format!("the upstream did not take the call: it answered {}", response.status());
+                release.finish(Sent::NotSent(refused), None).await;
+            }
             Ok(response) => keep(release, response, surface.response_bytes_max).await,
             Err(error) => release.finish(sent_of(&error), None).await,
         }

@@ -63,7 +63,11 @@ pub(super) fn surface(config: &Config, authenticator: Arc<Authenticator>, metric
         body_timeout: config.proxy.body_timeout,
         response_bytes_max: config.limits.response_bytes_max as u64,
         wait_max: config.limits.wait_max,
-        inline_budgets: config.agents.iter().filter_map(|agent| Some((agent.id.clone(), agent.inline_budget?))).collect(),
+        inline_budgets: config
+            .agents
+            .iter()
+            .filter_map(|agent| Some((agent.id.clone(), agent.inline_budget?)))
+            .collect(),
     })
 }
 

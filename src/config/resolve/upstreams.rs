@@ -73,7 +73,10 @@ fn mcp(context: &mut Context<'_>, upstream: &str, model: &UpstreamModel) -> Opti
     for (key, _, _) in given.into_iter().filter(|(_, given, for_mcp)| *given && *for_mcp != is_mcp) {
         let (message, hint) = match is_mcp {
             true => (format!("`{key}` names plain HTTP calls; the tools of an MCP server have names"), "remove it"),
-            false => (format!("`{key}` does nothing for an upstream that is no MCP server"), "add `protocol: mcp` or remove it"),
+            false => (
+                format!("`{key}` does nothing for an upstream that is no MCP server"),
+                "add `protocol: mcp` or remove it",
+            ),
         };
         context.error(&at!["upstreams", upstream, key], Code::Conflict, message, hint);
     }

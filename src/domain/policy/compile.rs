@@ -16,7 +16,7 @@ use sha2::{Digest, Sha256};
 
 use super::condition::{Condition, PARSER_STACK_BYTES, Problem};
 use super::matcher::NameIndex;
-use super::model::{self, DefaultAction, Mode};
+use super::model::{self, Action, DefaultAction, Mode};
 use super::rule::{ApprovalSettings, Rule};
 use crate::domain::call::to_hex;
 
@@ -106,6 +106,15 @@ impl CompiledPolicy {
     /// Whether the default only records what it would have done.
     pub fn default_only_records(&self) -> bool {
         self.default.is_some_and(|default| self.only_records(default.mode))
+    }
+
+    /// Whether any call at all can be parked by this policy.
+    pub fn can_hold(&self) -> bool {
+        let by_rule = |rule: &Rule| rule.action() == Action::RequireApproval && !self.only_records(rule.mode());
+        let by_default = self.default.is_some_and(|default| {
+            default.action == DefaultAction::RequireApproval && !self.only_records(default.mode)
+        });
+        by_default || self.rules.iter().any(by_rule)
     }
 
     /// The names of the files, in order.

@@ -51,11 +51,20 @@ pub fn check_version(headers: &HeaderMap, meta: Option<&Value<'_>>) -> Result<Re
 /// # Errors
 /// When one is missing, came twice, cannot be decoded, or differs.
 pub fn check_names(headers: &HeaderMap, revision: Revision, method: &str, name: &str) -> Result<(), Fault> {
+    let missing = [METHOD, NAME].into_iter().find(|header| !headers.contains_key(header));
+    if let Some(header) = missing.filter(|_| revision.is_stateless()) {
+        return Err(Fault::new(FaultKind::Header, format!("`{header}` is missing; it must mirror the body")));
+    }
+    check_given_names(headers, method, name)
+}
+
+/// The same, for requests whose headers some clients leave out.
+///
+/// # Errors
+/// When one came twice, cannot be decoded, or differs.
+pub fn check_given_names(headers: &HeaderMap, method: &str, name: &str) -> Result<(), Fault> {
     for (header, body) in [(METHOD, method), (NAME, name)] {
         match single(headers, &header)? {
-            None if revision.is_stateless() => {
-                return Err(Fault::new(FaultKind::Header, format!("`{header}` is missing; it must mirror the body")));
-            }
             None => {}
             Some(value) => {
                 let value = decoded(value)

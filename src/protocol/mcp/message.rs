@@ -131,6 +131,12 @@ pub fn read<'a>(value: &'a Value<'a>) -> Result<Message<'a>, Fault> {
     }
 }
 
+/// Whether every reader takes this for the same name: 1 to 128 of `A-Z a-z 0-9 _ - . / :`.
+pub fn is_tool_name(name: &str) -> bool {
+    let legal = |c: char| c.is_ascii_alphanumeric() || "_.-/:".contains(c);
+    (1..=TOOL_CHARS_MAX).contains(&name.len()) && name.chars().all(legal)
+}
+
 /// A method is one token, and none that differs from `tools/call` in what some reader ignores.
 fn check_method(method: &str) -> Result<(), Fault> {
     let legal = |c: char| c.is_ascii_alphanumeric() || "_-./$:".contains(c);
@@ -181,12 +187,11 @@ impl<'a> ToolCall<'a> {
             Some(value @ Value::Object(_)) => Ok(Some(value)),
             Some(_) => Err(bad(format!("`params.{key}` must be an object"))),
         };
-        let legal = |c: char| c.is_ascii_alphanumeric() || "_.-/:".contains(c);
         let name = match member("name") {
             Some(Value::String(name)) => name.as_ref(),
             Some(_) | None => return Err(bad("`params.name` must be a string".to_owned())),
         };
-        if name.is_empty() || name.len() > TOOL_CHARS_MAX || !name.chars().all(legal) {
+        if !is_tool_name(name) {
             let detail = format!("a tool's name is 1 to {TOOL_CHARS_MAX} of `A-Z a-z 0-9 _ . - / :`");
             return Err(Fault::new(FaultKind::ToolName, detail));
         }

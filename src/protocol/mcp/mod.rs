@@ -16,8 +16,8 @@ pub mod sse;
 
 pub use binding::binding;
 pub use fault::{Fault, FaultKind};
-pub use headers::{SESSION, VERSION, check_names, check_version};
-pub use message::{Id, Message, ToolCall, read};
+pub use headers::{SESSION, VERSION, check_given_names, check_names, check_version};
+pub use message::{Id, Message, ToolCall, is_tool_name, read};
 pub use result::{Decision, Status, error, progress, response, tool_result};
 pub use revision::Revision;
 
@@ -25,6 +25,8 @@ pub use revision::Revision;
 pub const TOOLS_CALL: &str = "tools/call";
 /// The list of tools.
 pub const TOOLS_LIST: &str = "tools/list";
+/// The list of a caller's tasks.
+pub const TASKS_LIST: &str = "tasks/list";
 /// A caller takes a request back.
 pub const CANCELLED: &str = "notifications/cancelled";
 /// The member of `_meta` that names a request's revision since 2026-07-28.
@@ -33,6 +35,9 @@ pub const META_VERSION: &str = "io.modelcontextprotocol/protocolVersion";
 pub const META_CAPABILITIES: &str = "io.modelcontextprotocol/clientCapabilities";
 /// The member of `_meta` of a result in which the gateway says what became of the call.
 pub const META_DECISION: &str = "dev.holdpoint/decision";
+
+/// The extension by which a server may answer a call with a task, since 2026-07-28.
+pub const TASKS_EXTENSION: &str = "io.modelcontextprotocol/tasks";
 
 #[cfg(test)]
 mod tests;

@@ -10,7 +10,7 @@ use crate::domain::time::Timestamp;
 use crate::gate::parking::Held;
 use crate::gate::release::KeptAnswer;
 use crate::problem::{APPROVAL_HEADER, Code, Problem, SOURCE_HEADER};
-use crate::protocol::mcp::{self as protocol, Decision, Id, Revision, Status};
+use crate::protocol::mcp::{self as protocol, Decision, Id, Revision, Status, sse};
 
 use super::super::answer;
 use super::super::body::AnswerBody;
@@ -75,7 +75,7 @@ impl About {
 
     /// The kept answer of a call that the gateway sent itself, under the id of the request that asks for it now.
     pub(super) fn kept(&self, kept: &KeptAnswer) -> Option<String> {
-        let value: Value = serde_json::from_slice(&kept.body).ok()?;
+        let value = message_in(kept)?;
         let (member, content) = match (value.get("result"), value.get("error")) {
             (Some(result), _) => ("result", result),
             (None, Some(error)) => ("error", error),
@@ -83,6 +83,23 @@ impl About {
         };
         Some(format!(r#"{{"jsonrpc":"2.0","id":{},"{member}":{content}}}"#, self.id.as_json()))
     }
+}
+
+/// The response in a kept answer, whether it came as a document or on an event stream.
+fn message_in(kept: &KeptAnswer) -> Option<Value> {
+    let is_stream =
+        |(name, value): &(String, Vec<u8>)| name == "content-type" && value.starts_with(sse::MEDIA_TYPE.as_bytes());
+    if !kept.headers.iter().any(is_stream) {
+        return serde_json::from_slice(&kept.body).ok();
+    }
+    let mut reader = sse::Reader::new(kept.body.len());
+    reader.push(&kept.body);
+    let mut found = None;
+    while let Ok(Some(event)) = reader.next_event() {
+        let message = event.data.and_then(|data| serde_json::from_str::<Value>(&data).ok());
+        found = message.filter(|message| message.get("id").is_some() && message.get("method").is_none()).or(found);
+    }
+    found
 }
 
 /// What the gate said about a parked call that is not to be sent now, as a problem; `None` for a permit.
@@ -128,12 +145,41 @@ pub(super) fn failed(id: &Id, problem: Problem) -> Response<AnswerBody> {
     rpc_error(Some(id), -32603, problem)
 }
 
+/// A problem as a JSON-RPC error.
+pub(super) fn rpc_text(id: Option<&Id>, rpc_code: i32, problem: &Problem) -> String {
+    protocol::error(id, rpc_code, problem.detail(), &json!({ "dev.holdpoint/problem": problem.document() }))
+}
+
 fn rpc_error(id: Option<&Id>, rpc_code: i32, problem: Problem) -> Response<AnswerBody> {
-    let text = protocol::error(id, rpc_code, problem.detail(), &json!({ "dev.holdpoint/problem": problem.document() }));
+    let text = rpc_text(id, rpc_code, &problem);
     let mut response = answer::own(problem);
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     *response.body_mut() = AnswerBody::from(Bytes::from(text));
     response
+}
+
+/// A JSON-RPC error of the gateway's own, for a request that reached nobody.
+pub(super) fn rpc(id: &Id, rpc_code: i32, message: &str) -> Response<AnswerBody> {
+    own(protocol::error(Some(id), rpc_code, message, &Value::Null))
+}
+
+/// A result of the gateway's own.
+pub(super) fn rpc_result(id: &Id, result: &Value) -> Response<AnswerBody> {
+    own(protocol::response(id, result))
+}
+
+fn own(text: String) -> Response<AnswerBody> {
+    let mut response = Response::new(AnswerBody::from(Bytes::from(text)));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(SOURCE_HEADER, crate::problem::Source::Gateway.header());
+    response
+}
+
+/// What a server says of a tool that it has not. The denial is in the trail; the caller learns nothing of it.
+pub(super) fn unknown_tool(id: &Id, name: &str) -> Response<AnswerBody> {
+    rpc(id, -32602, &format!("Unknown tool: {name}"))
 }
 
 /// A notification that the gateway took for itself.
@@ -144,13 +190,9 @@ pub(super) fn accepted() -> Response<AnswerBody> {
     response
 }
 
-/// A JSON answer of the gateway's own about an approval.
+/// A JSON answer about an approval.
 pub(super) fn json(text: String, approval: &str) -> Response<AnswerBody> {
-    let mut response = Response::new(AnswerBody::from(Bytes::from(text)));
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert(SOURCE_HEADER, crate::problem::Source::Upstream.header());
-    headers.insert(APPROVAL_HEADER, HeaderValue::from_str(approval).expect("an id is ASCII"));
+    let mut response = own(text);
+    response.headers_mut().insert(APPROVAL_HEADER, HeaderValue::from_str(approval).expect("an id is ASCII"));
     response
 }

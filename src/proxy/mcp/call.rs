@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::Response;
 
 use crate::domain::policy::{CompiledPolicy, Decision, VerdictKind};
@@ -12,7 +13,8 @@ use crate::gate::parking::{Entered, Held, Order, Patience, RuleTerms};
 use crate::gate::release::Permit;
 use crate::gate::waiting::Waiting;
 use crate::problem::Problem;
-use crate::protocol::mcp::{Id, ToolCall};
+use crate::protocol::json;
+use crate::protocol::mcp::{Id, Revision, TASKS_EXTENSION, ToolCall};
 use crate::protocol::trace::TraceParent;
 use crate::telemetry::stopwatch::Stopwatch;
 
@@ -25,6 +27,8 @@ use super::super::{answer as plain, upstream};
 use super::answer::{self, About};
 use super::hold::Hold;
 use super::inflight::Cancellable;
+use super::rewrite::Rewrite;
+use super::tasks;
 use super::{Post, Refused, check_headers};
 
 /// How long a held call waits before its answer becomes an event stream: what is decided at once is answered plainly.
@@ -36,6 +40,8 @@ const WITH_PROGRESS: Duration = Duration::from_secs(230);
 /// What becomes of a judged call.
 enum Act {
     Answer(Problem),
+    /// The tool is hidden from this agent: to it there is none.
+    Hidden,
     Send(Permit),
     Park(Box<(RuleTerms, Shown)>, Duration),
 }
@@ -82,10 +88,22 @@ impl Proxy {
         post.upstream.metrics.overhead(watch.elapsed());
         match act {
             Act::Answer(problem) => Ok(about.answer(problem)),
+            Act::Hidden => Ok(answer::unknown_tool(id, call.name)),
             Act::Send(permit) => {
-                let upstream = post.upstream.clone();
+                let (upstream, agent) = (post.upstream.clone(), post.request.agent.clone());
                 let sent = upstream::forward(permit, &upstream, post.outgoing()).await;
-                Ok(sent.unwrap_or_else(|problem| about.answer(problem)))
+                let response = sent.unwrap_or_else(|problem| about.answer(problem));
+                if call.task.is_none() || revision != Revision::November2025 {
+                    return Ok(response);
+                }
+                let edit = tasks::wrap(self.finished.clone(), agent, self.gate.clone());
+                let rewrite = Rewrite { id: id.clone(), edit, takes_errors: false };
+                Ok(rewrite.apply(response, &self.tracker).await)
+            }
+            Act::Park(terms, _) if wants_task(&call, revision) => {
+                let trace_id = trace_of(&call, &post.trace);
+                post.request.body = Some(without_task(post.body())?);
+                Ok(self.hold_as_task(post, about, *terms, trace_id).await)
             }
             Act::Park(terms, hold) => {
                 let with_token = if token.is_some() { hold.max(WITH_PROGRESS) } else { hold };
@@ -100,6 +118,14 @@ impl Proxy {
         let entry = Entry::new(&self.gate, policy, post.request.facts());
         if let Some(key) = call.arguments.and_then(|args| entry.confusable_key(args)) {
             return Err(Refusal::variant(&key));
+        }
+        let hides = post.upstream.mcp.as_ref().is_some_and(|settings| settings.hides_blocked);
+        if hides
+            && let Decision::Verdict(verdict) = entry.judge(Body::Unread)
+            && verdict.kind == VerdictKind::Blocked
+        {
+            entry.deny(&verdict).await;
+            return Ok(Act::Hidden);
         }
         let body = call.arguments.map_or(Body::Absent, Body::Read);
         let Decision::Verdict(verdict) = entry.judge(body) else {
@@ -163,6 +189,37 @@ impl Proxy {
         }
     }
 
+    /// Parks a call that the gateway will send itself; its caller follows it as a task.
+    async fn hold_as_task(
+        &self,
+        post: Post,
+        about: About,
+        (rule, shown): (RuleTerms, Shown),
+        trace_id: String,
+    ) -> Response<AnswerBody> {
+        let (agent, upstream, request) = (post.request.agent.clone(), post.upstream.clone(), post.request.clone());
+        let order = Order {
+            request: post.request,
+            rule,
+            shown,
+            idempotency_key: None,
+            trace_id: Some(trace_id),
+            patience: Patience::RespondAsync,
+        };
+        let response = match self.gate.enter(order).await {
+            Ok(Entered::Waiting(waiting)) => {
+                return tasks::created(&about.id, about.revision, &waiting.give_up().await);
+            }
+            Ok(Entered::Settled(held)) => self.conclude(*held, &about, &upstream, request).await,
+            Err(error) => about.answer(Problem::from(error)),
+        };
+        if about.revision.is_stateless() {
+            return response;
+        }
+        let edit = tasks::wrap(self.finished.clone(), agent, self.gate.clone());
+        Rewrite { id: about.id, edit, takes_errors: false }.apply(response, &self.tracker).await
+    }
+
     /// Answers plainly: nothing has been written to the caller yet, so the upstream's answer passes as it is, whatever its status.
     async fn conclude(
         &self,
@@ -192,6 +249,28 @@ impl Proxy {
         let approval = super::hold::withdraw(&self.gate, waiting).await;
         about.answer(plain::refused(&approval, self.gate.now()))
     }
+}
+
+/// Whether the caller wants to follow the call as a task, or can.
+fn wants_task(call: &ToolCall<'_>, revision: Revision) -> bool {
+    match revision {
+        Revision::March2025 | Revision::June2025 => false,
+        Revision::November2025 => call.task.is_some(),
+        Revision::July2026 => call.client_has_extension(TASKS_EXTENSION),
+    }
+}
+
+/// The message as the upstream is to get it: the task is the gateway's.
+fn without_task(body: &Bytes) -> Result<Bytes, Refusal> {
+    let mut value = json::read(body, &json::Limits::default())?;
+    if let Value::Object(members) = &mut value
+        && let Some((_, Value::Object(params))) = members.iter_mut().find(|(key, _)| key == "params")
+    {
+        params.retain(|(key, _)| key != "task");
+    }
+    let mut text = String::with_capacity(body.len());
+    value.write_json(&mut text);
+    Ok(text.into())
 }
 
 /// The caller's trace: `_meta` says it where no header does.

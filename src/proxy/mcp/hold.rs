@@ -51,11 +51,11 @@ impl Hold {
     pub(super) fn respond(self) -> Response<AnswerBody> {
         let approval = self.call.waiting.approval();
         let message = format!("Waiting for human approval {} (rule {})", approval.id, approval.terms.rule);
-        let id = HeaderValue::from_str(&approval.id.to_string()).expect("an id is ASCII");
+        let id = approval.id.to_string();
         let (pulse, body) = Pulse::new(self.call.token.clone(), message);
         let task = self.tracker.clone();
         task.spawn(self.run(pulse));
-        head(body, id)
+        head(body, &id)
     }
 
     async fn run(mut self, mut pulse: Pulse) {
@@ -108,12 +108,8 @@ impl Hold {
             // Nothing is sent for a caller that is not there: the permit goes back and is a grant.
             Held::Permitted(permit) if pulse.is_gone() => drop(permit),
             Held::Permitted(permit) => {
-                let released = upstream::release(
-                    permit,
-                    Arc::clone(&upstream),
-                    waiting.request().clone(),
-                    self.tracker.clone(),
-                );
+                let released =
+                    upstream::release(permit, Arc::clone(&upstream), waiting.request().clone(), self.tracker.clone());
                 pulse.hand_over();
                 // What is being sent is seen to its end by a task of its own, whoever still listens.
                 let Ok(released) = pulse.alongside(released).await else { return };
@@ -144,14 +140,14 @@ pub(super) async fn withdraw(gate: &Gate, waiting: Waiting) -> Approval {
 }
 
 /// The head of an event stream about an approval.
-fn head(body: ChannelBody, approval: HeaderValue) -> Response<AnswerBody> {
+pub(super) fn head(body: ChannelBody, approval: &str) -> Response<AnswerBody> {
     let mut response = Response::new(AnswerBody::Stream(body));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(sse::MEDIA_TYPE));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     headers.insert(NO_BUFFERING, HeaderValue::from_static("no"));
     headers.insert(SOURCE_HEADER, Source::Gateway.header());
-    headers.insert(APPROVAL_HEADER, approval);
+    headers.insert(APPROVAL_HEADER, HeaderValue::from_str(approval).expect("an id is ASCII"));
     response
 }
 

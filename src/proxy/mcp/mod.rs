@@ -8,8 +8,11 @@ mod answer;
 mod call;
 mod hold;
 mod inflight;
+mod listing;
 mod relay;
+mod rewrite;
 mod stream;
+mod tasks;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,7 +30,9 @@ use crate::gate::held::HeldRequest;
 use crate::gate::intake::admit_message;
 use crate::protocol::head::Framing;
 use crate::protocol::json;
-use crate::protocol::mcp::{self as protocol, CANCELLED, Fault, Id, Message, Revision, TOOLS_CALL, sse};
+use crate::protocol::mcp::{
+    self as protocol, CANCELLED, Fault, Id, Message, Revision, TASKS_LIST, TOOLS_CALL, TOOLS_LIST, sse,
+};
 use crate::protocol::trace::TraceParent;
 use crate::telemetry::stopwatch::Stopwatch;
 
@@ -38,9 +43,13 @@ use super::refusal::Refusal;
 use super::routes::Upstream;
 use super::surface::Surface;
 use super::upstream::{self, Outgoing};
+use listing::Asked;
+use rewrite::{Edit, Rewrite};
+use tasks::TaskRequest;
 
 pub(super) use inflight::InFlight;
 pub(super) use stream::ChannelBody;
+pub(super) use tasks::Finished;
 
 /// A message as it arrived, its body read.
 struct Post {
@@ -99,7 +108,7 @@ impl Proxy {
         &self,
         id: RequestId,
         surface: &Surface,
-        policy: &CompiledPolicy,
+        policy: &Arc<CompiledPolicy>,
         call: Recognised<'_>,
         watch: Stopwatch,
     ) -> Response<AnswerBody> {
@@ -114,7 +123,9 @@ impl Proxy {
                 let upstream = call.destination.upstream.clone();
                 let Recognised { method, headers, destination, .. } = call;
                 let outgoing = Outgoing { method, target: destination.target, headers, body: CallBody::judged(None) };
-                return upstream::forward(admit_message(), &upstream, outgoing).await.unwrap_or_else(super::answer::own);
+                return upstream::forward(admit_message(), &upstream, outgoing)
+                    .await
+                    .unwrap_or_else(super::answer::own);
             }
             _ => Refused::from(Refusal::mcp_method(&call.method)),
         };
@@ -125,15 +136,18 @@ impl Proxy {
     async fn mcp_post(
         &self,
         surface: &Surface,
-        policy: &CompiledPolicy,
+        policy: &Arc<CompiledPolicy>,
         call: Recognised<'_>,
         watch: Stopwatch,
     ) -> Result<Response<AnswerBody>, Refused> {
         let post = read(call, surface).await?;
         // Judged on a view of its own: the bytes go on as they came.
         let body = post.body().clone();
-        let value = json::read(&body, &json::Limits::default())
-            .map_err(|error| Refused { refusal: Refusal::from(error), rpc_code: -32700, id: None })?;
+        let value = json::read(&body, &json::Limits::default()).map_err(|error| Refused {
+            refusal: Refusal::from(error),
+            rpc_code: -32700,
+            id: None,
+        })?;
         let metrics = post.upstream.metrics.clone();
         match protocol::read(&value)? {
             Message::Request { id, method: TOOLS_CALL, params } => {
@@ -143,9 +157,23 @@ impl Proxy {
             Message::Notification { method: CANCELLED, params } if self.cancel_held(&post, params) => {
                 Ok(answer::accepted())
             }
-            Message::Request { id, .. } => {
+            Message::Request { id, method, params } => {
                 metrics.overhead(watch.elapsed());
-                Ok(pass(post).await.unwrap_or_else(|problem| answer::failed(&id, problem)))
+                if let Some(task) = own_task(method, params) {
+                    let asked = task_request(&post, id.clone(), method, task, params);
+                    return match asked {
+                        Ok(asked) => Ok(self.mcp_task(asked).await),
+                        Err(fault) => Err(Refused { id: Some(id), ..fault.into() }),
+                    };
+                }
+                let edit = self.edit_of(policy, &post, method, params).await;
+                let response = pass(post).await.unwrap_or_else(|problem| answer::failed(&id, problem));
+                Ok(match edit {
+                    Some(edit) => {
+                        Rewrite { id, edit, takes_errors: method == TASKS_LIST }.apply(response, &self.tracker).await
+                    }
+                    None => response,
+                })
             }
             Message::Notification { .. } | Message::Response => {
                 metrics.overhead(watch.elapsed());
@@ -154,11 +182,67 @@ impl Proxy {
         }
     }
 
+    /// What is to be changed in the answer to a request that is no call.
+    async fn edit_of(
+        &self,
+        policy: &Arc<CompiledPolicy>,
+        post: &Post,
+        method: &str,
+        params: Option<&Value<'_>>,
+    ) -> Option<Edit> {
+        let meta = params.and_then(|params| params.member("_meta"));
+        let asked = |revision| Asked {
+            gate: self.gate.clone(),
+            policy: policy.clone(),
+            upstream: post.upstream.clone(),
+            request: HeldRequest { body: None, ..post.request.clone() },
+            revision,
+        };
+        match method {
+            // The revision is agreed in the answer to this one.
+            "initialize" => Some(asked(Revision::November2025)).filter(Asked::offers_tasks).map(Asked::capabilities),
+            "server/discover" => Some(asked(Revision::July2026)).filter(Asked::offers_tasks).map(Asked::capabilities),
+            TOOLS_LIST => {
+                // What the server makes of a revision that nobody knows is its own matter.
+                let revision = protocol::check_version(&post.request.headers, meta).unwrap_or(Revision::March2025);
+                Some(asked(revision)).filter(Asked::edits_lists).map(Asked::list)
+            }
+            TASKS_LIST if policy.can_hold() => {
+                let own = self.own_tasks(&post.request.agent, &post.upstream.name).await;
+                Some(tasks::append(own))
+            }
+            _ => None,
+        }
+    }
+
     /// Takes back a call of the same caller that is held; `false` when none is, and the upstream must hear of it.
     fn cancel_held(&self, post: &Post, params: Option<&Value<'_>>) -> bool {
         let id = params.and_then(|params| params.member("requestId")).and_then(Id::of);
         id.is_some_and(|id| self.in_flight.cancel(&post.request.agent, &post.upstream.name, post.session(), &id))
     }
+}
+
+/// The task that a request is about, where the gateway keeps it.
+fn own_task<'v>(method: &str, params: Option<&'v Value<'v>>) -> Option<&'v str> {
+    match params?.member("taskId")? {
+        Value::String(task) if method.starts_with("tasks/") && tasks::is_ours(task) => Some(task),
+        _ => None,
+    }
+}
+
+/// Reads a request about a task. `Mcp-Name` may be missing, since clients exist that forget it, but must not contradict.
+fn task_request<'a>(
+    post: &'a Post,
+    id: Id,
+    method: &'a str,
+    task: &'a str,
+    params: Option<&'a Value<'a>>,
+) -> Result<TaskRequest<'a>, Fault> {
+    let headers = &post.request.headers;
+    let revision = protocol::check_version(headers, params.and_then(|params| params.member("_meta")))?;
+    protocol::check_given_names(headers, method, task)?;
+    let (agent, upstream) = (post.request.agent.clone(), post.upstream.name.as_str());
+    Ok(TaskRequest { id, method, task, agent, upstream, revision, streams: post.accepts_stream() })
 }
 
 /// Forwards a message that is no call.
@@ -191,7 +275,11 @@ async fn read(call: Recognised<'_>, surface: &Surface) -> Result<Post, Refusal> 
 
 fn accepts_stream(headers: &HeaderMap) -> bool {
     let mut values = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
-    values.any(|value| value.split(',').any(|range| range.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case(sse::MEDIA_TYPE))))
+    values.any(|value| {
+        value
+            .split(',')
+            .any(|range| range.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case(sse::MEDIA_TYPE)))
+    })
 }
 
 /// The revision of a call, and the checks of what its headers say.

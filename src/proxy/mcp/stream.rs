@@ -23,6 +23,9 @@ const PROGRESS_EVERY: Duration = Duration::from_secs(10);
 /// By how much progress grows: small, so that the upstream's own figures stay above.
 const PROGRESS_STEP: f64 = 0.001;
 
+/// Longer than any stream lives.
+const LONG: Duration = Duration::from_secs(365 * 24 * 3600);
+
 /// What the caller reads.
 #[derive(Debug)]
 pub struct ChannelBody {
@@ -68,6 +71,13 @@ impl Pulse {
         };
         let progress = token.map(|token| Progress { token, message, every: every(PROGRESS_EVERY), last: None });
         (Self { sender, keepalive: every(KEEPALIVE_EVERY), progress }, ChannelBody { pieces })
+    }
+
+    /// A stream that another writer keeps alive.
+    pub(super) fn silent() -> (Self, ChannelBody) {
+        let (mut pulse, body) = Self::new(None, String::new());
+        pulse.keepalive.reset_after(LONG);
+        (pulse, body)
     }
 
     /// Writes a piece. A caller that does not read holds this up, and nothing else.
@@ -122,7 +132,7 @@ impl Pulse {
     /// From now on the upstream reports for itself.
     pub(super) fn hand_over(&mut self) {
         if let Some(progress) = &mut self.progress {
-            progress.every.reset_after(Duration::from_secs(365 * 24 * 3600));
+            progress.every.reset_after(LONG);
         }
     }
 }

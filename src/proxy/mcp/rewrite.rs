@@ -1,0 +1,134 @@
+//! Editing the result of one response on its way to the caller, whether it comes as a document or on an event stream. Everything
+//! else of the answer passes as it is, and so does a result that the edit leaves alone.
+
+use std::future::Future;
+use std::pin::Pin;
+
+use bytes::Bytes;
+use http::Response;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use http_body_util::{BodyExt, Limited};
+use serde_json::Value;
+use tokio_util::task::TaskTracker;
+
+use crate::problem::{Code, Problem};
+use crate::protocol::mcp::{Id, sse};
+
+use super::super::body::AnswerBody;
+use super::answer;
+use super::stream::{Gone, Pulse};
+
+/// The largest result that is edited. A larger one is refused: it could not be judged.
+const RESULT_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// An edit of a result; `None` leaves it as it is.
+pub(super) type Edit =
+    Box<dyn FnOnce(Value) -> Pin<Box<dyn Future<Output = Result<Option<Value>, Problem>> + Send>> + Send>;
+
+/// What is edited, and how.
+pub(super) struct Rewrite {
+    pub(super) id: Id,
+    pub(super) edit: Edit,
+    /// Whether an error is edited as well, as a result that is `null`: the gateway has an answer where the server has none.
+    pub(super) takes_errors: bool,
+}
+
+impl Rewrite {
+    /// Edits the answer to the request. Returns at once for an event stream, which is edited as it comes.
+    pub(super) async fn apply(self, response: Response<AnswerBody>, tracker: &TaskTracker) -> Response<AnswerBody> {
+        let kind = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let kind = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+        match kind.as_str() {
+            _ if !response.status().is_success() => response,
+            "application/json" => self.document(response).await,
+            sse::MEDIA_TYPE => {
+                let (mut head, body) = response.into_parts();
+                head.headers.remove(CONTENT_LENGTH);
+                let (pulse, channel) = Pulse::silent();
+                tracker.spawn(async move {
+                    // A caller that has left needs no list.
+                    let _ = self.stream(body, pulse).await;
+                });
+                Response::from_parts(head, AnswerBody::Stream(channel))
+            }
+            _ => response,
+        }
+    }
+
+    async fn document(self, response: Response<AnswerBody>) -> Response<AnswerBody> {
+        let (mut head, body) = response.into_parts();
+        let Ok(collected) = Limited::new(body, RESULT_BYTES_MAX).collect().await else {
+            let detail = "the upstream's answer broke off, or is too large to be looked into";
+            return answer::failed(&self.id, Problem::new(Code::UpstreamUnreachable, detail));
+        };
+        let bytes = collected.to_bytes();
+        let id = self.id.clone();
+        match self.message(&bytes).await {
+            Ok(None) => Response::from_parts(head, AnswerBody::from(bytes)),
+            Ok(Some(text)) => {
+                head.headers.remove(CONTENT_LENGTH);
+                Response::from_parts(head, AnswerBody::from(Bytes::from(text)))
+            }
+            Err(problem) => answer::failed(&id, problem),
+        }
+    }
+
+    /// The edited message; `None` when it is to pass as it is.
+    async fn message(self, bytes: &[u8]) -> Result<Option<String>, Problem> {
+        let Ok(mut message) = serde_json::from_slice::<Value>(bytes) else { return Ok(None) };
+        let is_ours = message.get("id").is_some_and(|id| id.to_string() == self.id.as_json());
+        let failed = self.takes_errors && message.get("error").is_some();
+        let result = match message.get_mut("result") {
+            Some(result) if is_ours => result.take(),
+            None if is_ours && failed => Value::Null,
+            Some(_) | None => return Ok(None),
+        };
+        let Some(edited) = (self.edit)(result).await? else { return Ok(None) };
+        if let Some(members) = message.as_object_mut() {
+            members.shift_remove("error");
+        }
+        message["result"] = edited;
+        Ok(Some(message.to_string()))
+    }
+
+    async fn stream(self, mut body: AnswerBody, mut pulse: Pulse) -> Result<(), Gone> {
+        let mut reader = sse::Reader::new(RESULT_BYTES_MAX);
+        let mut left = Some(self);
+        while let Some(frame) = pulse.alongside(body.frame()).await? {
+            let Some(data) = frame.ok().and_then(|frame| frame.into_data().ok()) else { break };
+            reader.push(&data);
+            loop {
+                let event = match reader.next_event() {
+                    Ok(Some(event)) => event,
+                    Ok(None) => break,
+                    // Too large to be looked into: nothing more of this stream is believed.
+                    Err(_) => return Ok(()),
+                };
+                let answers = |rewrite: &Self| event.data.as_deref().is_some_and(|data| rewrite.is_answered_by(data));
+                let piece = match left.take_if(|rewrite| answers(rewrite)) {
+                    Some(rewrite) => rewrite.event(event).await,
+                    None => event.raw,
+                };
+                pulse.write(piece).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn event(self, event: sse::Event) -> Bytes {
+        let id = self.id.clone();
+        let text = match self.message(event.data.as_deref().unwrap_or_default().as_bytes()).await {
+            Ok(None) => return event.raw,
+            Ok(Some(text)) => text,
+            Err(problem) => answer::rpc_text(Some(&id), -32603, &problem),
+        };
+        let id = event.id.map_or_else(String::new, |id| format!("id: {id}\n"));
+        [id.as_bytes(), &sse::message(&text)].concat().into()
+    }
+
+    fn is_answered_by(&self, data: &str) -> bool {
+        let message = serde_json::from_str::<Value>(data).unwrap_or_default();
+        let is_response = message.get("result").is_some() || message.get("error").is_some();
+        is_response && message.get("id").is_some_and(|id| id.to_string() == self.id.as_json())
+    }
+}

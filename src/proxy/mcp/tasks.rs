@@ -1,0 +1,413 @@
+//! Tasks that the gateway keeps: a held call whose caller follows it by id instead of waiting.
+//!
+//! A task is an approval whose call the gateway sends itself: nothing else is stored, so it outlives a restart as the approval
+//! does. Only calls that were let through although their caller wanted a task are kept in memory, with their results, for a while.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use http::Response;
+use serde_json::{Map, Value, json};
+
+use crate::domain::approval::{Approval, Canceller, Execution, PermitFate, ReleaseMode, State};
+use crate::domain::call::Protocol;
+use crate::domain::id::ApprovalId;
+use crate::domain::identity::AgentId;
+use crate::domain::time::Timestamp;
+use crate::gate::{Gate, random_token};
+use crate::problem::Problem;
+use crate::protocol::mcp::{self as protocol, Id, Revision};
+
+use super::super::Proxy;
+use super::super::answer as plain;
+use super::super::body::AnswerBody;
+use super::answer::{self, About};
+use super::hold;
+use super::rewrite::Edit;
+use super::stream::Pulse;
+
+/// What the ids of the gateway's tasks begin with; every other id is the upstream's.
+const PREFIX: &str = "gwt_";
+/// How often a caller should ask for a task, in milliseconds.
+const POLL_MS: u64 = 2_000;
+/// How long one `tasks/result` keeps its caller.
+const RESULT_WAIT_MAX: Duration = Duration::from_secs(3600);
+/// Finished tasks that are kept in memory, and for how long.
+const FINISHED_MAX: usize = 1_000;
+const FINISHED_BYTES_MAX: usize = 64 * 1024 * 1024;
+const FINISHED_TTL: Duration = Duration::from_secs(600);
+/// Tasks in one list.
+const LIST_MAX: u32 = 100;
+
+/// Tasks whose calls were sent at once.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Finished {
+    tasks: Arc<Mutex<VecDeque<FinishedTask>>>,
+}
+
+#[derive(Debug, Clone)]
+struct FinishedTask {
+    id: String,
+    agent: AgentId,
+    at: Timestamp,
+    result: Value,
+    bytes: usize,
+}
+
+impl Finished {
+    /// Keeps a result; the oldest make room. The task that stands for it.
+    pub(super) fn keep(&self, agent: &AgentId, now: Timestamp, result: Value) -> Value {
+        let id = format!("{PREFIX}{}", random_token());
+        let bytes = result.to_string().len();
+        let task = FinishedTask { id, agent: agent.clone(), at: now, result, bytes };
+        let view = task.view();
+        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        tasks.push_back(task);
+        while tasks.len() > FINISHED_MAX || tasks.iter().map(|task| task.bytes).sum::<usize>() > FINISHED_BYTES_MAX {
+            tasks.pop_front();
+        }
+        view
+    }
+
+    fn find(&self, id: &str, agent: &AgentId, now: Timestamp) -> Option<FinishedTask> {
+        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        tasks.retain(|task| now < task.at.plus(FINISHED_TTL));
+        tasks.iter().find(|task| task.id == id && task.agent == *agent).cloned()
+    }
+}
+
+impl FinishedTask {
+    fn view(&self) -> Value {
+        let failed = self.result["isError"] == true;
+        let view = View {
+            id: self.id.clone(),
+            status: if failed { "failed" } else { "completed" },
+            message: None,
+            created: self.at,
+            updated: self.at,
+            ttl: FINISHED_TTL,
+        };
+        view.legacy()
+    }
+}
+
+/// A task as its caller sees it.
+struct View {
+    id: String,
+    status: &'static str,
+    message: Option<String>,
+    created: Timestamp,
+    updated: Timestamp,
+    ttl: Duration,
+}
+
+impl View {
+    fn of(approval: &Approval) -> Self {
+        let (status, message) = status_of(approval);
+        let updated = match &approval.execution {
+            Execution::Releasing { at, .. }
+            | Execution::Succeeded { at, .. }
+            | Execution::Failed { at, .. }
+            | Execution::Unknown { at, .. }
+            | Execution::Resolved { at, .. } => *at,
+            Execution::None | Execution::Held => approval.state.closed_at().unwrap_or(approval.created_at),
+        };
+        let ttl = approval.terms.expires_at.since(approval.created_at) + approval.terms.result_ttl;
+        View { id: id_of(approval.id), status, message: Some(message), created: approval.created_at, updated, ttl }
+    }
+
+    fn fields(&self) -> Map<String, Value> {
+        let mut task = Map::new();
+        task.insert("taskId".into(), self.id.clone().into());
+        task.insert("status".into(), self.status.into());
+        if let Some(message) = &self.message {
+            task.insert("statusMessage".into(), message.clone().into());
+        }
+        task.insert("createdAt".into(), self.created.to_string().into());
+        task.insert("lastUpdatedAt".into(), self.updated.to_string().into());
+        task
+    }
+
+    fn legacy(&self) -> Value {
+        let mut task = self.fields();
+        task.insert("ttl".into(), millis(self.ttl).into());
+        task.insert("pollInterval".into(), POLL_MS.into());
+        Value::Object(task)
+    }
+
+    fn modern(&self, result_type: &str) -> Value {
+        let mut task = self.fields();
+        task.insert("resultType".into(), result_type.into());
+        task.insert("ttlMs".into(), millis(self.ttl).into());
+        task.insert("pollIntervalMs".into(), POLL_MS.into());
+        Value::Object(task)
+    }
+}
+
+fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn id_of(approval: ApprovalId) -> String {
+    format!("{PREFIX}{approval}")
+}
+
+/// Whether the gateway keeps the task with this id.
+pub(super) fn is_ours(id: &str) -> bool {
+    id.starts_with(PREFIX)
+}
+
+/// The state of a task, and in words what it waits for or came to.
+fn status_of(approval: &Approval) -> (&'static str, String) {
+    let rule = &approval.terms.rule;
+    match (&approval.state, &approval.execution) {
+        (State::Pending, _) => ("working", format!("Waiting for human approval {} (rule {rule})", approval.id)),
+        (State::Rejected(decision), _) => {
+            let reason = decision.reason.as_deref().map_or_else(String::new, |reason| format!(": {reason}"));
+            ("failed", format!("Rejected by {}{reason}; the call was NOT executed", decision.by))
+        }
+        (State::Expired { .. }, _) => ("failed", "Nobody decided in time; the call was NOT executed".to_owned()),
+        (State::Cancelled { by: Canceller::Agent, .. }, _) => ("cancelled", "Taken back by the caller".to_owned()),
+        (State::Cancelled { by: Canceller::Policy, .. }, _) => {
+            ("failed", "A newer policy blocks the call; it was NOT executed".to_owned())
+        }
+        (State::Approved(_), Execution::Succeeded { .. }) => ("completed", "The upstream has answered".to_owned()),
+        (State::Approved(_), Execution::Failed { permit: PermitFate::Returned, reason, .. }) => {
+            ("working", format!("Approved; not sent yet: {reason}"))
+        }
+        (State::Approved(_), Execution::Failed { reason, .. }) => {
+            ("failed", format!("Approved, and NOT executed: {reason}"))
+        }
+        (State::Approved(_), Execution::Unknown { reason, .. }) => {
+            ("failed", format!("The call was sent and its outcome is UNKNOWN: {reason}"))
+        }
+        (State::Approved(_), Execution::Resolved { .. }) => ("failed", "A person settled its outcome".to_owned()),
+        (State::Approved(_), Execution::None | Execution::Held | Execution::Releasing { .. }) => {
+            ("working", "Approved; being sent".to_owned())
+        }
+    }
+}
+
+/// The answer to a call that became a task, as its revision says it.
+pub(super) fn created(id: &Id, revision: Revision, approval: &Approval) -> Response<AnswerBody> {
+    let view = View::of(approval);
+    let result = match revision.is_stateless() {
+        true => view.modern("task"),
+        false => {
+            let immediate = format!("Queued for human approval {}.", approval.id);
+            json!({ "task": view.legacy(), "_meta": { "io.modelcontextprotocol/model-immediate-response": immediate } })
+        }
+    };
+    answer::json(protocol::response(id, &result), &approval.id.to_string())
+}
+
+/// A request about a task of the gateway's.
+pub(super) struct TaskRequest<'a> {
+    pub(super) id: Id,
+    pub(super) method: &'a str,
+    pub(super) task: &'a str,
+    pub(super) agent: AgentId,
+    pub(super) upstream: &'a str,
+    pub(super) revision: Revision,
+    pub(super) streams: bool,
+}
+
+impl Proxy {
+    /// Answers a request about a task of the gateway's.
+    pub(super) async fn mcp_task(&self, asked: TaskRequest<'_>) -> Response<AnswerBody> {
+        match self.task_answer(&asked).await {
+            Ok(response) => response,
+            Err(problem) => answer::failed(&asked.id, problem),
+        }
+    }
+
+    async fn task_answer(&self, asked: &TaskRequest<'_>) -> Result<Response<AnswerBody>, Problem> {
+        if let Some(finished) = self.finished.find(asked.task, &asked.agent, self.gate.now()) {
+            return Ok(finished_answer(asked, &finished));
+        }
+        let Some(approval) = find(&self.gate, asked).await? else {
+            return Ok(answer::rpc(&asked.id, -32602, "there is no such task, or it is no longer kept"));
+        };
+        match asked.method {
+            "tasks/result" if !asked.revision.is_stateless() => Ok(self.task_result(asked, approval).await),
+            "tasks/cancel" => self.cancel_task(asked, approval).await,
+            "tasks/update" if asked.revision.is_stateless() => {
+                Ok(answer::rpc(&asked.id, -32602, "this task asks for no input"))
+            }
+            "tasks/get" => {
+                let result = match asked.revision.is_stateless() {
+                    true => modern_view(&self.gate, asked, &approval).await?,
+                    false => View::of(&approval).legacy(),
+                };
+                Ok(answer::json(protocol::response(&asked.id, &result), &approval.id.to_string()))
+            }
+            _ => Ok(answer::rpc(&asked.id, -32601, "the method is not known for tasks of this revision")),
+        }
+    }
+
+    async fn cancel_task(&self, asked: &TaskRequest<'_>, approval: Approval) -> Result<Response<AnswerBody>, Problem> {
+        let id = approval.id;
+        self.gate.withdraw(id, &asked.agent, Some("the caller cancelled its task".to_owned())).await?;
+        let now = self.gate.approval(id).await?.unwrap_or(approval);
+        let taken_back = matches!(now.state, State::Cancelled { by: Canceller::Agent, .. });
+        let result = match asked.revision.is_stateless() {
+            true => json!({ "resultType": "complete" }),
+            false if taken_back => View::of(&now).legacy(),
+            false => return Ok(answer::rpc(&asked.id, -32602, "the task can no longer be cancelled")),
+        };
+        Ok(answer::json(protocol::response(&asked.id, &result), &id.to_string()))
+    }
+
+    /// Waits for the end of a task, and answers with what its call came to.
+    async fn task_result(&self, asked: &TaskRequest<'_>, approval: Approval) -> Response<AnswerBody> {
+        let about = About { id: asked.id.clone(), tool: approval.subject.name.clone(), revision: asked.revision };
+        let (gate, id) = (self.gate.clone(), approval.id);
+        let ended = async move {
+            let approval = gate.wait(id, RESULT_WAIT_MAX).await?.unwrap_or(approval);
+            let mut result = outcome(&gate, &about, approval).await?;
+            result["_meta"]["io.modelcontextprotocol/related-task"] = json!({ "taskId": id_of(id) });
+            Ok::<_, Problem>(protocol::response(&about.id, &result))
+        };
+        let text = |ended: Result<String, Problem>, id: &Id| {
+            ended.unwrap_or_else(|problem| answer::rpc_text(Some(id), -32603, &problem))
+        };
+        if !asked.streams {
+            return answer::json(text(ended.await, &asked.id), &id.to_string());
+        }
+        let (mut pulse, body) = Pulse::new(None, String::new());
+        let own = asked.id.clone();
+        self.tracker.spawn(async move {
+            if let Ok(ended) = pulse.alongside(ended).await {
+                // A caller that leaves can ask again.
+                let _ = pulse.write(protocol::sse::message(&text(ended, &own))).await;
+            }
+        });
+        hold::head(body, &id.to_string())
+    }
+
+    /// The gateway's tasks of one agent at one upstream, newest first.
+    pub(super) async fn own_tasks(&self, agent: &AgentId, upstream: &str) -> Result<Vec<Value>, Problem> {
+        let approvals = self.gate.approvals_of(agent, LIST_MAX).await?;
+        Ok(approvals
+            .iter()
+            .filter(|approval| is_task(approval, upstream))
+            .map(|task| View::of(task).legacy())
+            .collect())
+    }
+}
+
+/// Adds the gateway's tasks to the first page of the server's own.
+pub(super) fn append(own: Result<Vec<Value>, Problem>) -> Edit {
+    Box::new(move |mut result| {
+        Box::pin(async move {
+            let own = own?;
+            match result.get_mut("tasks").and_then(Value::as_array_mut) {
+                Some(tasks) => tasks.extend(own),
+                None => result = json!({ "tasks": own }),
+            }
+            Ok(Some(result))
+        })
+    })
+}
+
+/// Puts the result of a call that was let through into a task, where its caller asked for one and the server made none.
+pub(super) fn wrap(finished: Finished, agent: AgentId, gate: Gate) -> Edit {
+    Box::new(move |result| {
+        Box::pin(async move {
+            let is_task = result.get("task").is_some();
+            Ok((!is_task).then(|| json!({ "task": finished.keep(&agent, gate.now(), result) })))
+        })
+    })
+}
+
+fn finished_answer(asked: &TaskRequest<'_>, finished: &FinishedTask) -> Response<AnswerBody> {
+    match asked.method {
+        "tasks/get" => answer::rpc_result(&asked.id, &finished.view()),
+        "tasks/result" => {
+            let mut result = finished.result.clone();
+            result["_meta"]["io.modelcontextprotocol/related-task"] = json!({ "taskId": finished.id });
+            answer::rpc_result(&asked.id, &result)
+        }
+        _ => answer::rpc(&asked.id, -32602, "the task has ended"),
+    }
+}
+
+fn is_task(approval: &Approval, upstream: &str) -> bool {
+    approval.call().is_some_and(|call| {
+        call.protocol == Protocol::Mcp && call.upstream == upstream && call.release == ReleaseMode::Detached
+    })
+}
+
+async fn find(gate: &Gate, asked: &TaskRequest<'_>) -> Result<Option<Approval>, Problem> {
+    let Some(id) = asked.task.strip_prefix(PREFIX).and_then(|id| id.parse().ok()) else { return Ok(None) };
+    let found = gate.approval(id).await?;
+    Ok(found.filter(|approval| approval.subject.agent == asked.agent && is_task(approval, asked.upstream)))
+}
+
+/// With its result, once there is one. A refusal is a result like any other: the call ended, and this is what it came to.
+async fn modern_view(gate: &Gate, asked: &TaskRequest<'_>, approval: &Approval) -> Result<Value, Problem> {
+    let mut view = View::of(approval);
+    let has_ended = view.status != "working" && view.status != "cancelled";
+    if !has_ended {
+        return Ok(view.modern("complete"));
+    }
+    view.status = "completed";
+    let about = About { id: asked.id.clone(), tool: approval.subject.name.clone(), revision: asked.revision };
+    let mut task = view.modern("complete");
+    task["result"] = outcome(gate, &about, approval.clone()).await?;
+    Ok(task)
+}
+
+/// What the call of a task came to, as a tool's result.
+async fn outcome(gate: &Gate, about: &About, approval: Approval) -> Result<Value, Problem> {
+    let held = gate.standing(approval).await?;
+    if let Some(problem) = answer::problem_of(&held, gate.now()) {
+        return Ok(protocol::tool_result(&about.decision(&problem), about.revision));
+    }
+    let crate::gate::parking::Held::Answered(approval, kept) = held else {
+        return Err(plain::lost(crate::problem::Code::Internal, "the gateway lost track of the task"));
+    };
+    let message = about.kept(&kept).and_then(|text| serde_json::from_str::<Value>(&text).ok()).unwrap_or_default();
+    match (message.get("result"), message.get("error")) {
+        (Some(result), _) => Ok(result.clone()),
+        (None, Some(error)) => {
+            let said = error["message"].as_str().unwrap_or("no reason");
+            Ok(
+                json!({ "content": [{ "type": "text", "text": format!("The server refused the call: {said}") }], "isError": true }),
+            )
+        }
+        (None, None) => Ok(protocol::tool_result(&about.decision(&plain::spent(&approval)), about.revision)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_millis(second * 1000)
+    }
+
+    #[test]
+    fn a_finished_task_is_its_agents_alone_and_for_a_while() {
+        let (finished, agent) = (Finished::default(), AgentId("a".into()));
+        let task = finished.keep(&agent, at(0), json!({ "isError": true }));
+        let id = task["taskId"].as_str().expect("an id");
+        assert!(is_ours(id));
+        assert_eq!(task["status"], "failed");
+        assert!(finished.find(id, &agent, at(1)).is_some());
+        assert!(finished.find(id, &AgentId("b".into()), at(1)).is_none());
+        assert!(finished.find(id, &agent, at(601)).is_none());
+    }
+
+    #[test]
+    fn the_oldest_finished_tasks_make_room() {
+        let (finished, agent) = (Finished::default(), AgentId("a".into()));
+        let first = finished.keep(&agent, at(0), json!({}));
+        for _ in 0..FINISHED_MAX {
+            finished.keep(&agent, at(0), json!({}));
+        }
+        assert!(finished.find(first["taskId"].as_str().expect("an id"), &agent, at(1)).is_none());
+    }
+}
