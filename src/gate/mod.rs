@@ -28,6 +28,7 @@ use tokio_util::task::TaskTracker;
 use crate::domain::approval::{Approval, Command, State};
 use crate::domain::audit::Event;
 use crate::domain::id::{ApprovalId, RequestId};
+use crate::domain::identity::AgentId;
 use crate::domain::policy::CompiledPolicy;
 use crate::domain::time::{Clock, Timestamp};
 use crate::store::seal::Sealer;
@@ -331,6 +332,16 @@ impl Gate {
         self.inner.sealer.open(sealed, id.to_string().as_bytes()).map_err(|_| Error::Unreadable(id))
     }
 
+    /// Seals what an agent is to bring back: nobody else can read or make it, and no other agent can use it.
+    pub fn seal_for(&self, agent: &AgentId, bytes: &[u8]) -> Result<Vec<u8>, Error> {
+        self.inner.sealer.seal(bytes, agent_context(agent).as_bytes()).map_err(|_| Error::Seal)
+    }
+
+    /// Opens what [`Gate::seal_for`] sealed for this agent; `None` for anything else.
+    pub fn open_for(&self, agent: &AgentId, sealed: &[u8]) -> Option<Vec<u8>> {
+        self.inner.sealer.open(sealed, agent_context(agent).as_bytes()).ok()
+    }
+
     /// Spawns a task that shutdown waits for.
     pub fn spawn(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
         self.inner.tracker.spawn(async move {
@@ -359,6 +370,11 @@ impl Gate {
             State::Pending | State::Approved(_) => false,
         }
     }
+}
+
+/// Keeps what is sealed for an agent apart from what is sealed for an approval.
+fn agent_context(agent: &AgentId) -> String {
+    format!("agent {}", agent.0)
 }
 
 /// 256 random bits as text.

@@ -52,6 +52,8 @@ pub struct Proxy {
     in_flight: mcp::InFlight,
     /// Tasks whose calls were sent at once.
     finished: mcp::Finished,
+    /// Held and approved MCP calls that take several requests.
+    rounds: mcp::Rounds,
 }
 
 /// Held while a call is being answered. Whoever handles a call ends it with an answer, or is dropped because the caller left, which
@@ -71,7 +73,15 @@ impl Drop for Outcome<'_> {
 impl Proxy {
     /// A proxy over `gate`, by the configuration that `surface` holds at each moment.
     pub fn new(gate: Gate, surface: Arc<ArcSwap<Surface>>, api: axum::Router, tracker: TaskTracker) -> Self {
-        Self { gate, surface, api, tracker, in_flight: mcp::InFlight::default(), finished: mcp::Finished::default() }
+        Self {
+            gate,
+            surface,
+            api,
+            tracker,
+            in_flight: mcp::InFlight::default(),
+            finished: mcp::Finished::default(),
+            rounds: mcp::Rounds::default(),
+        }
     }
 
     /// Answers one request.

@@ -8,11 +8,10 @@ use http::Response;
 
 use crate::domain::policy::{CompiledPolicy, Decision, VerdictKind};
 use crate::domain::value::Value;
-use crate::gate::intake::{Body, Entry, Shown};
+use crate::gate::intake::{Body, Entry, Shown, admit_continuation};
 use crate::gate::parking::{Entered, Held, Order, Patience, RuleTerms};
 use crate::gate::release::Permit;
-use crate::gate::waiting::Waiting;
-use crate::problem::Problem;
+use crate::problem::{APPROVAL_HEADER, Problem};
 use crate::protocol::json;
 use crate::protocol::mcp::{Id, Revision, TASKS_EXTENSION, ToolCall};
 use crate::protocol::trace::TraceParent;
@@ -27,15 +26,24 @@ use super::super::{answer as plain, upstream};
 use super::answer::{self, About};
 use super::hold::Hold;
 use super::inflight::Cancellable;
+use super::kept::Kept;
 use super::rewrite::Rewrite;
-use super::tasks;
 use super::{Post, Refused, check_headers};
+use super::{rounds, tasks};
 
 /// How long a held call waits before its answer becomes an event stream: what is decided at once is answered plainly.
 const BEFORE_STREAM: Duration = Duration::from_secs(1);
 /// How long a held call keeps a caller that asked for progress, unless route or agent say otherwise: below the four minutes after
 /// which hosts give up, whatever is reported to them.
 const WITH_PROGRESS: Duration = Duration::from_secs(230);
+
+/// How a held call's caller is kept.
+struct Keeping {
+    budget: Duration,
+    token: Option<String>,
+    trace_id: String,
+    round: u32,
+}
 
 /// What becomes of a judged call.
 enum Act {
@@ -50,12 +58,14 @@ enum Act {
 pub(super) struct HeldCall {
     pub(super) about: About,
     pub(super) upstream: Arc<Upstream>,
-    pub(super) waiting: Waiting,
+    pub(super) waiting: Kept,
     pub(super) cancellable: Cancellable,
     /// How long the caller is kept.
     pub(super) budget: Duration,
     /// The caller's progress token, as JSON text.
     pub(super) token: Option<String>,
+    /// Which request of the same call this is.
+    pub(super) round: u32,
 }
 
 impl Proxy {
@@ -80,6 +90,20 @@ impl Proxy {
             token.write_json(&mut text);
             text
         });
+        let round = match call.request_state.filter(|state| rounds::is_ours(state)) {
+            None => None,
+            Some(text) => {
+                let fingerprint = post.request.fingerprint();
+                match self.rounds.take(&self.gate, &post.request.agent, text, fingerprint) {
+                    Ok(state) => Some(state),
+                    Err(error) => return Ok(answer::rpc(id, -32602, &error.to_string())),
+                }
+            }
+        };
+        if let Some(state) = &round {
+            let servers = state.sent().flatten();
+            post.request.body = rounds::with_state(post.body(), servers).or(post.request.body);
+        }
         let act = match self.judge_call(policy, &post, &call).await {
             Ok(act) => act,
             Err(refusal) if refusal.is_ours() => return Ok(about.answer(refusal.into_problem())),
@@ -88,6 +112,9 @@ impl Proxy {
         post.upstream.metrics.overhead(watch.elapsed());
         match act {
             Act::Answer(problem) => Ok(about.answer(problem)),
+            Act::Send(_) | Act::Park(..) if round.as_ref().is_some_and(|state| state.sent().is_some()) => {
+                Ok(self.go_on(post, &about).await)
+            }
             Act::Hidden => Ok(answer::unknown_tool(id, call.name)),
             Act::Send(permit) => {
                 let (upstream, agent) = (post.upstream.clone(), post.request.agent.clone());
@@ -107,9 +134,12 @@ impl Proxy {
             }
             Act::Park(terms, hold) => {
                 let with_token = if token.is_some() { hold.max(WITH_PROGRESS) } else { hold };
-                let budget = post.inline_budget.unwrap_or(with_token).min(surface.wait_max);
+                let most = if revision.is_stateless() { rounds::ROUND_MAX } else { surface.wait_max };
+                let budget = post.inline_budget.unwrap_or(with_token).min(most).min(surface.wait_max);
                 let trace_id = trace_of(&call, &post.trace);
-                Ok(self.hold_call(surface, post, about, *terms, (budget, token, trace_id)).await)
+                let round = round.map_or(1, |state| state.round());
+                let keeping = Keeping { budget, token, trace_id, round };
+                Ok(self.hold_call(surface, post, about, *terms, keeping).await)
             }
         }
     }
@@ -146,8 +176,9 @@ impl Proxy {
         post: Post,
         about: About,
         (rule, shown): (RuleTerms, Shown),
-        (budget, token, trace_id): (Duration, Option<String>, String),
+        keeping: Keeping,
     ) -> Response<AnswerBody> {
+        let Keeping { budget, token, trace_id, round } = keeping;
         let streams = post.accepts_stream();
         let cancellable = self.in_flight.note(&post.request.agent, &post.upstream.name, post.session(), &about.id);
         let upstream = post.upstream.clone();
@@ -162,10 +193,10 @@ impl Proxy {
         };
         let waiting = match self.gate.enter(order).await {
             Ok(Entered::Settled(held)) => return self.conclude(*held, &about, &upstream, request).await,
-            Ok(Entered::Waiting(waiting)) => *waiting,
+            Ok(Entered::Waiting(waiting)) => Kept::new(&self.gate, *waiting, about.revision),
             Err(error) => return about.answer(Problem::from(error)),
         };
-        let mut held = HeldCall { about, upstream, waiting, cancellable, budget, token };
+        let mut held = HeldCall { about, upstream, waiting, cancellable, budget, token, round };
         let inline = if streams { BEFORE_STREAM.min(budget) } else { budget };
         let decided = tokio::select! {
             decided = held.waiting.wait(inline) => decided,
@@ -173,9 +204,9 @@ impl Proxy {
         };
         match decided {
             Ok(Some(decided)) => {
-                held.cancellable.forget();
-                let request = held.waiting.request().clone();
-                self.conclude(decided, &held.about, &held.upstream, request).await
+                let HeldCall { about, upstream, waiting, cancellable, .. } = held;
+                cancellable.forget();
+                self.conclude(decided, &about, &upstream, waiting.settled()).await
             }
             Ok(None) if streams && inline < budget => {
                 held.budget = budget.saturating_sub(inline);
@@ -183,7 +214,8 @@ impl Proxy {
             }
             Ok(None) => {
                 let HeldCall { about, waiting, .. } = held;
-                about.answer(plain::still_pending(&waiting.give_up().await))
+                let approval = waiting.give_up().await;
+                answer::json(self.rounds.over(&self.gate, &about, &approval, round), &approval.id.to_string())
             }
             Err(error) => held.about.answer(Problem::from(error)),
         }
@@ -232,9 +264,18 @@ impl Proxy {
             return about.answer(problem);
         }
         match held {
-            Held::Permitted(permit) => upstream::release(permit, upstream.clone(), request, self.tracker.clone())
-                .await
-                .unwrap_or_else(|problem| about.answer(problem)),
+            Held::Permitted(permit) => {
+                let (agent, fingerprint) = (request.agent.clone(), request.fingerprint());
+                match upstream::release(permit, upstream.clone(), request, self.tracker.clone()).await {
+                    Ok(response) if about.revision.is_stateless() => {
+                        let edit = self.rounds.carry(self.gate.clone(), agent, approval_of(&response), fingerprint);
+                        let rewrite = Rewrite { id: about.id.clone(), edit, takes_errors: false };
+                        rewrite.apply(response, &self.tracker).await
+                    }
+                    Ok(response) => response,
+                    Err(problem) => about.answer(problem),
+                }
+            }
             Held::Answered(approval, kept) => match about.kept(&kept) {
                 Some(text) => answer::json(text, &approval.id.to_string()),
                 None => about.answer(plain::spent(&approval)),
@@ -243,12 +284,28 @@ impl Proxy {
         }
     }
 
+    /// Sends on the answer to a server's question about a call that was approved and sent.
+    async fn go_on(&self, post: Post, about: &About) -> Response<AnswerBody> {
+        let (upstream, agent, fingerprint) =
+            (post.upstream.clone(), post.request.agent.clone(), post.request.fingerprint());
+        let sent = upstream::forward(admit_continuation(), &upstream, post.outgoing()).await;
+        let response = sent.unwrap_or_else(|problem| about.answer(problem));
+        let edit = self.rounds.carry(self.gate.clone(), agent, String::new(), fingerprint);
+        Rewrite { id: about.id.clone(), edit, takes_errors: false }.apply(response, &self.tracker).await
+    }
+
     /// The caller has taken the call back: nobody reads what is answered now, but an answer there must be.
     async fn withdrawn(&self, held: HeldCall) -> Response<AnswerBody> {
         let HeldCall { about, waiting, .. } = held;
-        let approval = super::hold::withdraw(&self.gate, waiting).await;
+        let approval = waiting.withdraw().await;
         about.answer(plain::refused(&approval, self.gate.now()))
     }
+}
+
+/// The approval under which a released call was answered.
+pub(super) fn approval_of(response: &Response<AnswerBody>) -> String {
+    let id = response.headers().get(APPROVAL_HEADER).and_then(|id| id.to_str().ok());
+    id.unwrap_or_default().to_owned()
 }
 
 /// Whether the caller wants to follow the call as a task, or can.

@@ -6,10 +6,8 @@ use http::Response;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
 use tokio_util::task::TaskTracker;
 
-use crate::domain::approval::Approval;
 use crate::gate::Gate;
 use crate::gate::parking::Held;
-use crate::gate::waiting::Waiting;
 use crate::problem::{APPROVAL_HEADER, Problem, SOURCE_HEADER, Source};
 use crate::protocol::mcp::sse;
 
@@ -18,8 +16,10 @@ use super::super::body::AnswerBody;
 use super::super::surface::Surface;
 use super::super::{answer as plain, upstream};
 use super::answer;
-use super::call::HeldCall;
+use super::call::{HeldCall, approval_of};
 use super::relay::Relay;
+use super::rewrite::Rewrite;
+use super::rounds::Rounds;
 use super::stream::{ChannelBody, Gone, Pulse};
 
 /// Tells nginx not to wait for more.
@@ -29,6 +29,7 @@ const NO_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 pub(super) struct Hold {
     gate: Gate,
     tracker: TaskTracker,
+    rounds: Rounds,
     response_bytes_max: u64,
     call: HeldCall,
 }
@@ -44,7 +45,7 @@ enum Left {
 impl Hold {
     pub(super) fn new(proxy: &Proxy, surface: &Surface, call: HeldCall) -> Self {
         let (gate, tracker) = (proxy.gate.clone(), proxy.tracker.clone());
-        Self { gate, tracker, response_bytes_max: surface.response_bytes_max, call }
+        Self { gate, tracker, rounds: proxy.rounds.clone(), response_bytes_max: surface.response_bytes_max, call }
     }
 
     /// The head of the stream; its body is written by a task of its own.
@@ -75,8 +76,9 @@ impl Hold {
         match waited {
             Ok(Ok(Some(held))) => self.conclude(held, pulse).await,
             Ok(Ok(None)) => {
-                let HeldCall { about, waiting, .. } = self.call;
-                let text = about.text(&plain::still_pending(&waiting.give_up().await));
+                let HeldCall { about, waiting, round, .. } = self.call;
+                let approval = waiting.give_up().await;
+                let text = self.rounds.over(&self.gate, &about, &approval, round);
                 // A caller that has left meanwhile finds the approval as it is.
                 let _ = pulse.write(sse::message(&text)).await;
             }
@@ -90,16 +92,17 @@ impl Hold {
 
     /// By the revision's own rule: a notification takes the call back in all of them, a closed stream only in those without sessions.
     async fn left(self, left: Left) {
-        let HeldCall { about, waiting, .. } = self.call;
         match left {
-            Left::Gone if !about.revision.is_stateless() => drop(waiting),
-            Left::Gone | Left::Cancelled => drop(withdraw(&self.gate, waiting).await),
+            // What that means is for the revision to say, and `Kept` knows.
+            Left::Gone => drop(self.call.waiting),
+            Left::Cancelled => drop(self.call.waiting.withdraw().await),
         }
     }
 
     async fn conclude(self, held: Held, mut pulse: Pulse) {
         let HeldCall { about, upstream, waiting, cancellable, .. } = self.call;
         cancellable.forget();
+        let request = waiting.settled();
         if let Some(problem) = answer::problem_of(&held, self.gate.now()) {
             let _ = pulse.write(sse::message(&about.text(&problem))).await;
             return;
@@ -108,11 +111,18 @@ impl Hold {
             // Nothing is sent for a caller that is not there: the permit goes back and is a grant.
             Held::Permitted(permit) if pulse.is_gone() => drop(permit),
             Held::Permitted(permit) => {
-                let released =
-                    upstream::release(permit, Arc::clone(&upstream), waiting.request().clone(), self.tracker.clone());
+                let (agent, fingerprint) = (request.agent.clone(), request.fingerprint());
+                let released = upstream::release(permit, Arc::clone(&upstream), request, self.tracker.clone());
                 pulse.hand_over();
                 // What is being sent is seen to its end by a task of its own, whoever still listens.
-                let Ok(released) = pulse.alongside(released).await else { return };
+                let Ok(mut released) = pulse.alongside(released).await else { return };
+                if about.revision.is_stateless()
+                    && let Ok(response) = released
+                {
+                    let edit = self.rounds.carry(self.gate.clone(), agent, approval_of(&response), fingerprint);
+                    let rewrite = Rewrite { id: about.id.clone(), edit, takes_errors: false };
+                    released = Ok(rewrite.apply(response, &self.tracker).await);
+                }
                 Relay::new(about, pulse, self.response_bytes_max).run(released).await;
             }
             Held::Answered(approval, kept) => {
@@ -120,21 +130,6 @@ impl Hold {
                 let _ = pulse.write(sse::message(&text)).await;
             }
             _ => {}
-        }
-    }
-}
-
-/// Stops waiting and takes the approval back, unless somebody else waits on it.
-pub(super) async fn withdraw(gate: &Gate, waiting: Waiting) -> Approval {
-    let agent = waiting.request().agent.clone();
-    let approval = waiting.give_up().await;
-    match gate.withdraw_unwatched(approval.id, &agent).await {
-        Ok(Some(now)) => now,
-        Ok(None) => approval,
-        Err(error) => {
-            // It stays pending until it expires; nothing is sent without a caller.
-            tracing::warn!(approval = %approval.id, %error, "a withdrawn call could not be recorded");
-            approval
         }
     }
 }

@@ -6,11 +6,14 @@
 
 mod answer;
 mod call;
+mod finished;
 mod hold;
 mod inflight;
+mod kept;
 mod listing;
 mod relay;
 mod rewrite;
+mod rounds;
 mod stream;
 mod tasks;
 
@@ -47,9 +50,10 @@ use listing::Asked;
 use rewrite::{Edit, Rewrite};
 use tasks::TaskRequest;
 
+pub(super) use finished::Finished;
 pub(super) use inflight::InFlight;
+pub(super) use rounds::Rounds;
 pub(super) use stream::ChannelBody;
-pub(super) use tasks::Finished;
 
 /// A message as it arrived, its body read.
 struct Post {

@@ -3,8 +3,6 @@
 //! A task is an approval whose call the gateway sends itself: nothing else is stored, so it outlives a restart as the approval
 //! does. Only calls that were let through although their caller wanted a task are kept in memory, with their results, for a while.
 
-use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use http::Response;
@@ -15,7 +13,7 @@ use crate::domain::call::Protocol;
 use crate::domain::id::ApprovalId;
 use crate::domain::identity::AgentId;
 use crate::domain::time::Timestamp;
-use crate::gate::{Gate, random_token};
+use crate::gate::Gate;
 use crate::problem::Problem;
 use crate::protocol::mcp::{self as protocol, Id, Revision};
 
@@ -23,83 +21,28 @@ use super::super::Proxy;
 use super::super::answer as plain;
 use super::super::body::AnswerBody;
 use super::answer::{self, About};
+use super::finished::{Finished, FinishedTask};
 use super::hold;
 use super::rewrite::Edit;
 use super::stream::Pulse;
 
 /// What the ids of the gateway's tasks begin with; every other id is the upstream's.
-const PREFIX: &str = "gwt_";
+pub(super) const PREFIX: &str = "gwt_";
 /// How often a caller should ask for a task, in milliseconds.
 const POLL_MS: u64 = 2_000;
 /// How long one `tasks/result` keeps its caller.
 const RESULT_WAIT_MAX: Duration = Duration::from_secs(3600);
-/// Finished tasks that are kept in memory, and for how long.
-const FINISHED_MAX: usize = 1_000;
-const FINISHED_BYTES_MAX: usize = 64 * 1024 * 1024;
-const FINISHED_TTL: Duration = Duration::from_secs(600);
 /// Tasks in one list.
 const LIST_MAX: u32 = 100;
 
-/// Tasks whose calls were sent at once.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Finished {
-    tasks: Arc<Mutex<VecDeque<FinishedTask>>>,
-}
-
-#[derive(Debug, Clone)]
-struct FinishedTask {
-    id: String,
-    agent: AgentId,
-    at: Timestamp,
-    result: Value,
-    bytes: usize,
-}
-
-impl Finished {
-    /// Keeps a result; the oldest make room. The task that stands for it.
-    pub(super) fn keep(&self, agent: &AgentId, now: Timestamp, result: Value) -> Value {
-        let id = format!("{PREFIX}{}", random_token());
-        let bytes = result.to_string().len();
-        let task = FinishedTask { id, agent: agent.clone(), at: now, result, bytes };
-        let view = task.view();
-        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
-        tasks.push_back(task);
-        while tasks.len() > FINISHED_MAX || tasks.iter().map(|task| task.bytes).sum::<usize>() > FINISHED_BYTES_MAX {
-            tasks.pop_front();
-        }
-        view
-    }
-
-    fn find(&self, id: &str, agent: &AgentId, now: Timestamp) -> Option<FinishedTask> {
-        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
-        tasks.retain(|task| now < task.at.plus(FINISHED_TTL));
-        tasks.iter().find(|task| task.id == id && task.agent == *agent).cloned()
-    }
-}
-
-impl FinishedTask {
-    fn view(&self) -> Value {
-        let failed = self.result["isError"] == true;
-        let view = View {
-            id: self.id.clone(),
-            status: if failed { "failed" } else { "completed" },
-            message: None,
-            created: self.at,
-            updated: self.at,
-            ttl: FINISHED_TTL,
-        };
-        view.legacy()
-    }
-}
-
 /// A task as its caller sees it.
-struct View {
-    id: String,
-    status: &'static str,
-    message: Option<String>,
-    created: Timestamp,
-    updated: Timestamp,
-    ttl: Duration,
+pub(super) struct View {
+    pub(super) id: String,
+    pub(super) status: &'static str,
+    pub(super) message: Option<String>,
+    pub(super) created: Timestamp,
+    pub(super) updated: Timestamp,
+    pub(super) ttl: Duration,
 }
 
 impl View {
@@ -129,7 +72,7 @@ impl View {
         task
     }
 
-    fn legacy(&self) -> Value {
+    pub(super) fn legacy(&self) -> Value {
         let mut task = self.fields();
         task.insert("ttl".into(), millis(self.ttl).into());
         task.insert("pollInterval".into(), POLL_MS.into());
@@ -378,36 +321,5 @@ async fn outcome(gate: &Gate, about: &About, approval: Approval) -> Result<Value
             )
         }
         (None, None) => Ok(protocol::tool_result(&about.decision(&plain::spent(&approval)), about.revision)),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn at(second: i64) -> Timestamp {
-        Timestamp::from_millis(second * 1000)
-    }
-
-    #[test]
-    fn a_finished_task_is_its_agents_alone_and_for_a_while() {
-        let (finished, agent) = (Finished::default(), AgentId("a".into()));
-        let task = finished.keep(&agent, at(0), json!({ "isError": true }));
-        let id = task["taskId"].as_str().expect("an id");
-        assert!(is_ours(id));
-        assert_eq!(task["status"], "failed");
-        assert!(finished.find(id, &agent, at(1)).is_some());
-        assert!(finished.find(id, &AgentId("b".into()), at(1)).is_none());
-        assert!(finished.find(id, &agent, at(601)).is_none());
-    }
-
-    #[test]
-    fn the_oldest_finished_tasks_make_room() {
-        let (finished, agent) = (Finished::default(), AgentId("a".into()));
-        let first = finished.keep(&agent, at(0), json!({}));
-        for _ in 0..FINISHED_MAX {
-            finished.keep(&agent, at(0), json!({}));
-        }
-        assert!(finished.find(first["taskId"].as_str().expect("an id"), &agent, at(1)).is_none());
     }
 }
