@@ -5,11 +5,15 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use crate::domain::approval::{
-    Approval, Caller, Execution, Refusal, ReleaseMode, Risk, Slot, State, Subject, SubjectKind, Terms,
+    Approval, Caller, Command, Execution, Refusal, ReleaseMode, Risk, Slot, State, Subject, SubjectKind, Terms,
 };
 use crate::domain::call::PayloadHash;
-use crate::store::{Park, Parked, QueueLimit, StoredRequest};
+use crate::domain::id::ApprovalId;
+use crate::domain::identity::AgentId;
+use crate::store::{Applied, Park, Parked, QueueLimit, StoredRequest};
 use crate::telemetry::metrics::Source;
 
 use super::held::HeldRequest;
@@ -178,6 +182,43 @@ impl Gate {
         };
         let waiting = Waiting::new(self, approval, request, waiter, presence, held_bytes);
         Ok(Entered::Waiting(Box::new(waiting)))
+    }
+
+    /// Takes the place of a caller of the same agent whose connection broke; `None` when there is no such call. `renew` may write
+    /// the stored body anew, without a change to what it is bound by.
+    pub async fn rejoin(
+        &self,
+        id: ApprovalId,
+        agent: &AgentId,
+        renew: impl FnOnce(&[u8]) -> Option<Bytes>,
+    ) -> Result<Option<Entered>, Error> {
+        let settled = |held| Ok(Some(Entered::Settled(Box::new(held))));
+        let found = self.approval(id).await?;
+        let Some(approval) = found.filter(|found| found.subject.agent == *agent && found.call().is_some()) else {
+            return Ok(None);
+        };
+        if self.is_draining() {
+            return settled(Held::Draining(Some(approval)));
+        }
+        // What has been sent, or can no longer be, is not stored any more.
+        let Some(mut request) = self.stored_request(id).await? else {
+            return settled(self.standing(approval).await?);
+        };
+        request.body = request.body.as_deref().and_then(renew).or(request.body);
+        let body_bytes = request.body.as_ref().map_or(0, |body| body.len() as u64);
+        let Some(held_bytes) = HeldBytes::reserve(self, body_bytes) else {
+            return settled(Held::Full(Overflow::HeldBytes));
+        };
+        let waiter = self.waiters().subscribe(id);
+        let gate = self.clone();
+        let joined = async move {
+            let applied = gate.apply(id, Command::CallerJoined).await?;
+            Ok(matches!(applied, Applied::Changed(_)).then(|| Presence::new(&gate, id)))
+        };
+        let presence = self.to_its_end(joined).await?;
+        let approval = self.approval(id).await?.ok_or(Error::Vanished(id))?;
+        let waiting = Waiting::new(self, approval, request, waiter, presence, held_bytes);
+        Ok(Some(Entered::Waiting(Box::new(waiting))))
     }
 
     pub(super) async fn release_now(&self, approval: &Approval, request: &HeldRequest) -> Result<Held, Error> {

@@ -18,6 +18,7 @@ use super::super::{answer as plain, upstream};
 use super::answer;
 use super::call::{HeldCall, approval_of};
 use super::relay::Relay;
+use super::resume;
 use super::rewrite::Rewrite;
 use super::rounds::Rounds;
 use super::stream::{ChannelBody, Gone, Pulse};
@@ -60,7 +61,12 @@ impl Hold {
     }
 
     async fn run(mut self, mut pulse: Pulse) {
-        if pulse.write(bytes::Bytes::from_static(sse::KEEPALIVE)).await.is_err() {
+        // The first bytes come at once: they keep the connection, and may name the place to go on from.
+        let first = match resume::event_id(&self.gate, &self.call) {
+            Some(id) => sse::priming(&id, resume::RETRY_MS),
+            None => bytes::Bytes::from_static(sse::KEEPALIVE),
+        };
+        if pulse.write(first).await.is_err() {
             return self.left(Left::Gone).await;
         }
         let waited = {

@@ -12,6 +12,7 @@ mod inflight;
 mod kept;
 mod listing;
 mod relay;
+mod resume;
 mod rewrite;
 mod rounds;
 mod stream;
@@ -124,6 +125,11 @@ impl Proxy {
             },
             // An event stream, the end of a session, a browser's question: nothing is called by these.
             Method::GET | Method::DELETE | Method::OPTIONS | Method::HEAD if call.framing == Framing::Absent => {
+                if call.method == Method::GET
+                    && let Some(event) = resume::resumed(&call.headers).map(str::to_owned)
+                {
+                    return self.mcp_resume(surface, &call, &event).await;
+                }
                 let upstream = call.destination.upstream.clone();
                 let Recognised { method, headers, destination, .. } = call;
                 let outgoing = Outgoing { method, target: destination.target, headers, body: CallBody::judged(None) };
