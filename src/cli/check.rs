@@ -137,7 +137,7 @@ fn summary(config: &Config) -> String {
         line("upstream", format!("{} -> {} ({tools}, timeout {timeout}{headers})", upstream.name, upstream.url));
     }
     for route in config.routes.iter() {
-        line("route", format!("{} -> {}", route.path, route.upstream));
+        line("route", format!("{} -> {}", route.path, list(route.upstreams.iter().map(ToString::to_string))));
     }
     lines
 }

@@ -169,8 +169,8 @@ pub struct ToolMapping {
 pub struct Route {
     /// The path.
     pub path: RoutePath,
-    /// The upstream, which exists.
-    pub upstream: UpstreamName,
+    /// The upstream, which exists; or several MCP servers that are one endpoint.
+    pub upstreams: Vec<UpstreamName>,
     /// How long held MCP calls keep their callers; `None`: as the rule says.
     pub inline_budget: Option<Duration>,
 }

@@ -56,6 +56,12 @@ impl Refusal {
         Self { problem: problem.problem.header(ALLOW, HeaderValue::from_static("POST, GET, DELETE")), ..problem }
     }
 
+    pub(super) fn mcp_session() -> Self {
+        let detail =
+            "`Mcp-Session-Id` is missing, or names no session of this endpoint; begin a new one with `initialize`";
+        Self::new(RejectReason::Header, Code::NotFound, detail)
+    }
+
     pub(super) fn empty_json() -> Self {
         let detail = "the body is empty, which is no JSON; send a JSON value, or leave out `Content-Type`";
         Self::new(RejectReason::BadJson, Code::BadJson, detail)

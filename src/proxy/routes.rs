@@ -1,5 +1,6 @@
 //! Where a request goes and what its call is named. Built once per configuration; finding is a walk over few entries.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, Uri};
 
 use super::body::CallBody;
-use crate::config::settings;
+use crate::config::settings::{self, UpstreamName};
 use crate::connect::UpstreamClient;
 use crate::gate::intake::plain_path;
 use crate::protocol::target::{Lookup, RequestTarget, TargetError, TemplateSet};
@@ -43,6 +44,8 @@ pub struct Upstream {
 pub struct Routes {
     routes: settings::Routes,
     upstreams: Vec<Arc<Upstream>>,
+    /// The upstreams of routes that have several, by the routes' paths.
+    several: HashMap<String, Vec<Arc<Upstream>>>,
 }
 
 /// A request that has found its upstream.
@@ -51,6 +54,8 @@ pub struct Destination<'r> {
     pub upstream: &'r Arc<Upstream>,
     /// Path and query below the upstream's URL: what tools are named by and what policy sees.
     pub target: RequestTarget,
+    /// All upstreams of a route that has several.
+    pub several: &'r [Arc<Upstream>],
     /// How long the route lets held MCP calls keep their callers.
     pub inline_budget: Option<Duration>,
 }
@@ -66,7 +71,12 @@ pub struct NearMiss {
 impl Routes {
     /// The configured routes over the upstreams that they name.
     pub fn new(routes: settings::Routes, upstreams: Vec<Arc<Upstream>>) -> Self {
-        Self { routes, upstreams }
+        let named = |name: &UpstreamName| upstreams.iter().find(|upstream| upstream.name == name.as_str()).cloned();
+        let several = routes.iter().filter(|route| route.upstreams.len() > 1);
+        let several = several
+            .map(|route| (route.path.as_str().to_owned(), route.upstreams.iter().filter_map(named).collect()))
+            .collect();
+        Self { routes, upstreams, several }
     }
 
     /// The upstream with this name.
@@ -80,7 +90,8 @@ impl Routes {
     /// When what is left below the route is no target by itself.
     pub fn find(&self, target: &RequestTarget) -> Option<Result<Destination<'_>, TargetError>> {
         let (route, rest) = self.routes.find(target.path())?;
-        let upstream = self.upstream(route.upstream.as_str())?;
+        let several = self.several.get(route.path.as_str()).map_or(&[][..], Vec::as_slice);
+        let upstream = self.upstream(route.upstreams.first()?.as_str())?;
         let rest = if rest.is_empty() { "/" } else { rest };
         let below = match target.query() {
             Some(query) => RequestTarget::parse(&format!("{rest}?{query}")),
@@ -88,7 +99,7 @@ impl Routes {
             None => RequestTarget::parse(rest),
         };
         let inline_budget = route.inline_budget;
-        Some(below.map(|target| Destination { upstream, target, inline_budget }))
+        Some(below.map(|target| Destination { upstream, target, several, inline_budget }))
     }
 }
 

@@ -177,7 +177,11 @@ pub struct RouteModel {
     /// The path; one that ends in `/` takes everything below it.
     pub path: Text<RoutePath>,
     /// The name of the upstream.
-    pub upstream: Text<UpstreamName>,
+    pub upstream: Option<Text<UpstreamName>>,
+    /// In place of `upstream`: the names of several MCP servers whose tools this path offers as one, each behind its `tool_prefix`.
+    #[serde(default)]
+    #[schemars(length(min = 2))]
+    pub upstreams: Vec<Text<UpstreamName>>,
     /// To an upstream with `protocol: mcp`: how long a held call keeps its caller before it is answered `pending`, in place of the
     /// rule's `hold`.
     pub inline_budget: Option<Text<Duration>>,

@@ -171,31 +171,33 @@ pub(in crate::config) fn routes(
     let mut seen: HashMap<&str, usize> = HashMap::new();
     let mut routes = Vec::new();
     for (index, route) in model.iter().enumerate() {
-        let (path, upstream) = (route.path.0.as_str(), route.upstream.0.as_str());
+        let path = route.path.0.as_str();
         if let Some(first) = seen.get(path) {
             let message = format!("the path `{path}` is already routed by `routes[{first}]`");
             context.error(&at!["routes", index, "path"], Code::DuplicateName, message, "keep one of the two");
         } else {
             seen.insert(path, index);
         }
-        if let Some(target) = upstreams.get(upstream) {
+        let targets = targets(context, index, route, upstreams);
+        if route.inline_budget.is_some()
+            && let Some(plain) = targets.iter().find(|name| !is_mcp(upstreams, name))
+        {
+            let message =
+                format!("`inline_budget` does nothing here: the upstream `{}` is no MCP server", plain.as_str());
+            let hint = "a rule's `hold` says how long a plain HTTP call waits; remove it";
+            context.error(&at!["routes", index, "inline_budget"], Code::Conflict, message, hint);
+        }
+        if !targets.is_empty() {
             let inline_budget = route.inline_budget.as_ref().map(|budget| budget.0);
-            if inline_budget.is_some() && target.protocol.0 != Protocol::Mcp {
-                let message = format!("`inline_budget` does nothing here: the upstream `{upstream}` is no MCP server");
-                let hint = "a rule's `hold` says how long a plain HTTP call waits; remove it";
-                context.error(&at!["routes", index, "inline_budget"], Code::Conflict, message, hint);
-            }
-            routes.push(Route { path: route.path.0.clone(), upstream: route.upstream.0.clone(), inline_budget });
-        } else {
-            let hint = match nearest(upstream, upstreams.keys().map(String::as_str)) {
-                Some(near) => format!("did you mean `{near}`?"),
-                None => "add it under `upstreams`".to_owned(),
-            };
-            let message = format!("there is no upstream `{upstream}`");
-            context.error(&at!["routes", index, "upstream"], Code::UnknownName, message, &hint);
+            routes.push(Route { path: route.path.0.clone(), upstreams: targets, inline_budget });
         }
     }
-    for name in upstreams.keys().filter(|name| !model.iter().any(|route| route.upstream.0.as_str() == name.as_str())) {
+    let is_routed = |name: &str| {
+        let routed =
+            |route: &RouteModel| route.upstream.iter().chain(&route.upstreams).any(|known| known.0.as_str() == name);
+        model.iter().any(routed)
+    };
+    for name in upstreams.keys().filter(|name| !is_routed(name)) {
         let message = format!("no route leads to the upstream `{name}`");
         let found = context.document.at_key(&at!["upstreams", name.as_str()], Code::Unused, message);
         context
@@ -203,4 +205,80 @@ pub(in crate::config) fn routes(
             .push(found.hint(format!("add `{{ path: /{name}/, upstream: {name} }}` under `routes`")).warning());
     }
     Routes::new(routes)
+}
+
+fn is_mcp(upstreams: &BTreeMap<String, UpstreamModel>, name: &UpstreamName) -> bool {
+    upstreams.get(name.as_str()).is_some_and(|upstream| upstream.protocol.0 == Protocol::Mcp)
+}
+
+/// The upstreams of a route, all of which exist; none after an error.
+fn targets(
+    context: &mut Context<'_>,
+    index: usize,
+    route: &RouteModel,
+    upstreams: &BTreeMap<String, UpstreamModel>,
+) -> Vec<UpstreamName> {
+    let names = match (&route.upstream, route.upstreams.as_slice()) {
+        (Some(one), []) => std::slice::from_ref(one),
+        (None, several @ [_, _, ..]) => several,
+        (one, several) => {
+            let (message, hint) = match (one.is_some(), several.len()) {
+                (true, _) => ("`upstream` and `upstreams` exclude each other", "keep one of the two"),
+                (false, 0) => ("the route leads nowhere", "add `upstream`, or `upstreams` with several MCP servers"),
+                (false, _) => ("`upstreams` is for several servers", "write `upstream` for one"),
+            };
+            context.error(&at!["routes", index], Code::Conflict, message, hint);
+            return Vec::new();
+        }
+    };
+    let mut found = Vec::new();
+    for (place, name) in names.iter().enumerate() {
+        let text = name.0.as_str();
+        let at = match &route.upstream {
+            Some(_) => at!["routes", index, "upstream"].to_vec(),
+            None => at!["routes", index, "upstreams", place].to_vec(),
+        };
+        if !upstreams.contains_key(text) {
+            let hint = match nearest(text, upstreams.keys().map(String::as_str)) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => "add it under `upstreams`".to_owned(),
+            };
+            context.error(&at, Code::UnknownName, format!("there is no upstream `{text}`"), &hint);
+            continue;
+        }
+        if names.len() > 1
+            && let Some((message, hint)) = unfit_beside(&found, &name.0, upstreams)
+        {
+            context.error(&at, Code::Conflict, message, &hint);
+            continue;
+        }
+        found.push(name.0.clone());
+    }
+    found
+}
+
+/// Why an upstream cannot stand beside these on one route.
+fn unfit_beside(
+    others: &[UpstreamName],
+    name: &UpstreamName,
+    upstreams: &BTreeMap<String, UpstreamModel>,
+) -> Option<(String, String)> {
+    let prefix_of = |name: &UpstreamName| {
+        let model = upstreams.get(name.as_str())?;
+        model.tool_prefix.as_ref().map(|prefix| prefix.0.as_str())
+    };
+    let text = name.as_str();
+    if !is_mcp(upstreams, name) {
+        let hint = "give plain HTTP upstreams a path of their own".to_owned();
+        return Some((format!("the upstream `{text}` is no MCP server and cannot share a path"), hint));
+    }
+    let Some(prefix) = prefix_of(name) else {
+        let hint = format!("add `tool_prefix: {text}_` to the upstream");
+        return Some((format!("the upstream `{text}` shares a path and has no `tool_prefix`"), hint));
+    };
+    let clash = others
+        .iter()
+        .find(|other| prefix_of(other).is_some_and(|other| other.starts_with(prefix) || prefix.starts_with(other)))?;
+    let message = format!("the tools of `{text}` and `{}` cannot be told apart by their prefixes", clash.as_str());
+    Some((message, "choose prefixes of which none begins with the other".to_owned()))
 }

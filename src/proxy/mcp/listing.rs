@@ -63,7 +63,8 @@ impl Asked {
         })
     }
 
-    fn edit_list(&self, result: &mut Value) -> bool {
+    /// Edits a list in place; whether anything changed.
+    pub(super) fn edit_list(&self, result: &mut Value) -> bool {
         let settings = self.upstream.mcp.clone().unwrap_or_default();
         let Some(tools) = result.get_mut("tools").and_then(Value::as_array_mut) else { return false };
         let mut changed = false;
@@ -124,14 +125,19 @@ impl Asked {
         }
     }
 
+    /// Offers the gateway's tasks in what a server says it can do; whether anything changed.
+    pub(super) fn edit_capabilities(&self, result: &mut Value) -> bool {
+        match self.revision.is_stateless() {
+            true => offer_extension(result),
+            false => offer_tasks(result),
+        }
+    }
+
     /// The edit of what a server says it can do.
     pub(super) fn capabilities(self) -> Edit {
         Box::new(move |mut result| {
             Box::pin(async move {
-                let changed = match self.revision.is_stateless() {
-                    true => offer_extension(&mut result),
-                    false => offer_tasks(&mut result),
-                };
+                let changed = self.edit_capabilities(&mut result);
                 Ok::<_, Problem>(changed.then_some(result))
             })
         })

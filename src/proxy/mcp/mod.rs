@@ -5,6 +5,7 @@
 //! read.
 
 mod answer;
+mod ask;
 mod call;
 mod finished;
 mod hold;
@@ -15,6 +16,7 @@ mod relay;
 mod resume;
 mod rewrite;
 mod rounds;
+mod several;
 mod stream;
 mod tasks;
 
@@ -118,7 +120,14 @@ impl Proxy {
         watch: Stopwatch,
     ) -> Response<AnswerBody> {
         let agent = call.agent.clone();
+        let several = call.destination.several;
         let refused = match call.method {
+            _ if !several.is_empty() && resume::resumed(&call.headers).is_none() => {
+                match self.mcp_several(surface, policy, call, several, watch).await {
+                    Ok(response) => return response,
+                    Err(refused) => refused,
+                }
+            }
             Method::POST => match self.mcp_post(surface, policy, call, watch).await {
                 Ok(response) => return response,
                 Err(refused) => refused,
@@ -251,8 +260,8 @@ fn task_request<'a>(
     let headers = &post.request.headers;
     let revision = protocol::check_version(headers, params.and_then(|params| params.member("_meta")))?;
     protocol::check_given_names(headers, method, task)?;
-    let (agent, upstream) = (post.request.agent.clone(), post.upstream.name.as_str());
-    Ok(TaskRequest { id, method, task, agent, upstream, revision, streams: post.accepts_stream() })
+    let (agent, upstreams) = (post.request.agent.clone(), vec![post.upstream.name.clone()]);
+    Ok(TaskRequest { id, method, task, agent, upstreams, revision, streams: post.accepts_stream() })
 }
 
 /// Forwards a message that is no call.

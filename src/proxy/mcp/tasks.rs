@@ -151,7 +151,8 @@ pub(super) struct TaskRequest<'a> {
     pub(super) method: &'a str,
     pub(super) task: &'a str,
     pub(super) agent: AgentId,
-    pub(super) upstream: &'a str,
+    /// The upstreams whose tasks can be asked for here.
+    pub(super) upstreams: Vec<String>,
     pub(super) revision: Revision,
     pub(super) streams: bool,
 }
@@ -285,7 +286,9 @@ fn is_task(approval: &Approval, upstream: &str) -> bool {
 async fn find(gate: &Gate, asked: &TaskRequest<'_>) -> Result<Option<Approval>, Problem> {
     let Some(id) = asked.task.strip_prefix(PREFIX).and_then(|id| id.parse().ok()) else { return Ok(None) };
     let found = gate.approval(id).await?;
-    Ok(found.filter(|approval| approval.subject.agent == asked.agent && is_task(approval, asked.upstream)))
+    Ok(found.filter(|approval| {
+        approval.subject.agent == asked.agent && asked.upstreams.iter().any(|upstream| is_task(approval, upstream))
+    }))
 }
 
 /// With its result, once there is one. A refusal is a result like any other: the call ended, and this is what it came to.
