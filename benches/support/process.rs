@@ -32,7 +32,7 @@ impl Cores {
         let mut cores = list.trim().split(',').flat_map(|range| {
             let (first, last) = range.split_once('-').unwrap_or((range, range));
             let bounds = first.parse::<u32>().ok().zip(last.parse::<u32>().ok());
-            bounds.map_or(1..=0, |(first, last)| first..=last)
+            bounds.map(|(first, last)| first..=last).into_iter().flatten()
         });
         Some(Self { proxies: cores.next()?.to_string(), load: cores.next()?.to_string() })
     }
@@ -110,7 +110,10 @@ routes: [ {{ path: /, upstream: payments }} ]
     }
 
     fn start(command: Command, address: SocketAddr, cores: Option<&Cores>) -> io::Result<Self> {
-        let mut command = cores.map_or(command, |cores| cores.run(&command));
+        let mut command = match cores {
+            Some(cores) => cores.run(&command),
+            None => command,
+        };
         // One worker each, as in the figures that the ratio is compared with.
         command.env("TOKIO_WORKER_THREADS", "1").stdin(Stdio::null()).stdout(Stdio::null());
         let mut proxy = Self { address, child: command.spawn()? };
