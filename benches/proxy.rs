@@ -1,8 +1,9 @@
 //! What an allowed call costs: CPU per request of the gateway against the barest proxy of the same parts, in one run.
 //!
-//! `cargo bench --bench proxy` takes five pairs and prints the ratio; `-- --requests N` changes how many requests each
-//! figure rests on. Only the ratio counts: absolute figures drift with the machine. Without `--bench` (as `cargo test`
-//! runs it) it compares the floor with itself over a few requests, which shows that the measurement works.
+//! `cargo bench --bench proxy` takes eleven pairs, the order alternating, and prints the ratio; `-- --requests N` changes how
+//! many requests each figure rests on. Where there are two cores and `taskset`, both proxies run on one and the load on the
+//! other. Only the ratio counts: absolute figures drift with the machine. Without `--bench` (as `cargo test` runs it) it
+//! compares the floor with itself over a few requests, which shows that the measurement works.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a benchmark prints its result")]
 
@@ -17,7 +18,7 @@ use tokio::runtime::Runtime;
 
 use support::floor;
 use support::http::{load, origin};
-use support::process::{Proxy, TOKEN};
+use support::process::{Cores, Proxy, TOKEN};
 
 mod support {
     pub(crate) mod floor;
@@ -25,7 +26,7 @@ mod support {
     pub(crate) mod process;
 }
 
-const PAIRS: usize = 5;
+const PAIRS: usize = 11;
 const CONNECTIONS: u64 = 64;
 const REQUESTS: u64 = 50_000;
 /// Enough to show that requests go through, too few to say what they cost.
@@ -61,15 +62,19 @@ fn compare(arguments: &[&str]) -> io::Result<()> {
         None if is_benchmark => REQUESTS,
         None => REQUESTS_WHEN_TESTED,
     };
+    let cores = pinned();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let served = Arc::new(AtomicU64::new(0));
     let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0"))?;
     let origin_address = listener.local_addr()?;
     runtime.spawn(origin(listener, served.clone()));
     let folder = tempfile::tempdir()?;
-    let floor = Proxy::floor(origin_address)?;
-    let other =
-        if is_benchmark { Proxy::gateway(origin_address, folder.path())? } else { Proxy::floor(origin_address)? };
+    let cores = cores.as_ref();
+    let floor = Proxy::floor(origin_address, cores)?;
+    let other = match is_benchmark {
+        true => Proxy::gateway(origin_address, folder.path(), cores)?,
+        false => Proxy::floor(origin_address, cores)?,
+    };
     let bench = Bench { runtime, served, requests };
     for proxy in [&floor, &other] {
         bench.measure(proxy)?;
@@ -77,7 +82,14 @@ fn compare(arguments: &[&str]) -> io::Result<()> {
     let name = if is_benchmark { "gateway" } else { "the same again" };
     let mut ratios = Vec::new();
     for pair in 1..=PAIRS {
-        let (below, above) = (bench.measure(&floor)?, bench.measure(&other)?);
+        // In turn first and second: whatever warms up or wears off in a pair then favours neither.
+        let (below, above) = match pair % 2 {
+            1 => (bench.measure(&floor)?, bench.measure(&other)?),
+            _ => {
+                let above = bench.measure(&other)?;
+                (bench.measure(&floor)?, above)
+            }
+        };
         let ratio = above / below;
         println!("pair {pair}: floor {below:.2} us, {name} {above:.2} us of CPU a request, ratio {ratio:.3}");
         ratios.push(ratio);
@@ -85,6 +97,17 @@ fn compare(arguments: &[&str]) -> io::Result<()> {
     ratios.sort_by(f64::total_cmp);
     println!("{name} / floor: min {:.3}, median {:.3}, max {:.3}", ratios[0], ratios[PAIRS / 2], ratios[PAIRS - 1]);
     Ok(())
+}
+
+/// Moves this process to a core of its own, if there are two; says so when it cannot.
+fn pinned() -> Option<Cores> {
+    let moved = Cores::choose().map(|cores| cores.move_here().map(|()| cores));
+    match moved {
+        Some(Ok(cores)) => return Some(cores),
+        Some(Err(error)) => eprintln!("proxies and load share all cores: {error}"),
+        None => eprintln!("proxies and load share one core"),
+    }
+    None
 }
 
 struct Bench {

@@ -16,6 +16,42 @@ pub(crate) const TOKEN: &str = "bench-agent-token-that-protects-nothing";
 const READY_TRIES: u32 = 400;
 const READY_PAUSE: Duration = Duration::from_millis(50);
 
+/// A core for the proxies and one for everything else, so that neither takes the other's caches and time: the figures then
+/// differ less from one run to the next.
+#[derive(Debug, Clone)]
+pub(crate) struct Cores {
+    proxies: String,
+    load: String,
+}
+
+impl Cores {
+    /// The first two cores that this process may use; `None` when there are not two.
+    pub(crate) fn choose() -> Option<Self> {
+        let status = read(Path::new("/proc/self/status")).ok()?;
+        let list = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"))?;
+        let mut cores = list.trim().split(',').flat_map(|range| {
+            let (first, last) = range.split_once('-').unwrap_or((range, range));
+            let bounds = first.parse::<u32>().ok().zip(last.parse::<u32>().ok());
+            bounds.map(|(first, last)| first..=last).into_iter().flatten()
+        });
+        Some(Self { proxies: cores.next()?.to_string(), load: cores.next()?.to_string() })
+    }
+
+    /// Moves this process, with every thread that it starts from now on, to the core of the load.
+    pub(crate) fn move_here(&self) -> io::Result<()> {
+        let id = std::process::id().to_string();
+        let status = Command::new("taskset").args(["-acp", &self.load, &id]).stdout(Stdio::null()).status()?;
+        if status.success() { Ok(()) } else { Err(io::Error::other(format!("`taskset` ended with {status}"))) }
+    }
+
+    /// `command` on the core of the proxies, in a process with the same id as its own would have.
+    fn run(&self, command: &Command) -> Command {
+        let mut pinned = Command::new("taskset");
+        pinned.args(["-c", &self.proxies]).arg(command.get_program()).args(command.get_args());
+        pinned
+    }
+}
+
 /// A proxy in a process of its own; ends when dropped.
 pub(crate) struct Proxy {
     pub(crate) address: SocketAddr,
@@ -32,15 +68,15 @@ impl Drop for Proxy {
 
 impl Proxy {
     /// Starts this very program as the floor before `origin`.
-    pub(crate) fn floor(origin: SocketAddr) -> io::Result<Self> {
+    pub(crate) fn floor(origin: SocketAddr, cores: Option<&Cores>) -> io::Result<Self> {
         let address = free_address()?;
         let mut command = Command::new(std::env::current_exe()?);
         command.args(["floor", &address.to_string(), &origin.to_string()]);
-        Self::start(command, address)
+        Self::start(command, address, cores)
     }
 
     /// Starts the gateway before `origin`, with its files in `folder` and a policy that allows by name.
-    pub(crate) fn gateway(origin: SocketAddr, folder: &Path) -> io::Result<Self> {
+    pub(crate) fn gateway(origin: SocketAddr, folder: &Path, cores: Option<&Cores>) -> io::Result<Self> {
         let (address, admin) = (free_address()?, free_address()?);
         write(&folder.join("policy.yaml"), POLICY)?;
         let digest = |token: &str| {
@@ -70,10 +106,14 @@ routes: [ {{ path: /, upstream: payments }} ]
         write(&path, &config)?;
         let mut command = Command::new(env!("CARGO_BIN_EXE_holdpoint"));
         command.arg("serve").arg("-c").arg(path);
-        Self::start(command, address)
+        Self::start(command, address, cores)
     }
 
-    fn start(mut command: Command, address: SocketAddr) -> io::Result<Self> {
+    fn start(command: Command, address: SocketAddr, cores: Option<&Cores>) -> io::Result<Self> {
+        let mut command = match cores {
+            Some(cores) => cores.run(&command),
+            None => command,
+        };
         // One worker each, as in the figures that the ratio is compared with.
         command.env("TOKIO_WORKER_THREADS", "1").stdin(Stdio::null()).stdout(Stdio::null());
         let mut proxy = Self { address, child: command.spawn()? };

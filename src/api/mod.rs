@@ -153,7 +153,7 @@ fn unreadable(error: &body::Error) -> Problem {
 
 /// What every answer carries.
 fn finish(shared: &Shared, mut response: Response) -> Response {
-    let id = shared.gate.new_request_id().to_string();
+    let id = shared.gate.new_request_id(shared.gate.now()).to_string();
     let headers = response.headers_mut();
     protect(headers, Kind::Data);
     headers.insert(REQUEST_ID_HEADER, HeaderValue::from_str(&id).expect("an id is ASCII"));

@@ -20,7 +20,7 @@ use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 use rustls_platform_verifier::BuilderVerifierExt;
 use tokio::net::TcpStream;
-use tower::Service;
+use tower::{Service, ServiceExt};
 
 use super::Trust;
 use super::error::{BoxError, NotSentReason};
@@ -84,9 +84,12 @@ impl ConnectFailure {
     }
 }
 
-/// Makes connections. Cloning is cheap.
+/// Makes connections. A client clones it for every request, whether that needs a new connection or not: so it is one pointer.
 #[derive(Debug, Clone)]
-pub(super) struct Connector {
+pub(super) struct Connector(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
     https: HttpsConnector<Tcp>,
     timeout: Duration,
 }
@@ -102,7 +105,7 @@ impl Connector {
             .https_or_http()
             .enable_all_versions()
             .wrap_connector(Tcp(http));
-        Ok(Self { https, timeout })
+        Ok(Self(Arc::new(Inner { https, timeout })))
     }
 }
 
@@ -152,14 +155,14 @@ impl Service<Uri> for Connector {
     type Error = ConnectFailure;
     type Future = BoxFuture<Self::Response, ConnectFailure>;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ConnectFailure>> {
-        self.https.poll_ready(cx).map_err(ConnectFailure::Tls)
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), ConnectFailure>> {
+        Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, target: Uri) -> Self::Future {
-        let connecting = self.https.call(target);
-        let timeout = self.timeout;
+        let (https, timeout) = (self.0.https.clone(), self.0.timeout);
         Box::pin(async move {
+            let connecting = https.oneshot(target);
             match tokio::time::timeout(timeout, connecting).await {
                 Ok(Ok(stream)) => Ok(stream),
                 // What did not come from below came from the handshake.

@@ -9,15 +9,19 @@
 mod connector;
 mod error;
 
+use std::future::Future;
 use std::path::PathBuf;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::{Method, Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
-use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::capture_connection;
+use hyper_util::client::legacy::{Client, ResponseFuture};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use tokio::time::Sleep;
 
 use connector::Connector;
 pub use connector::TrustError;
@@ -66,15 +70,6 @@ impl Default for UpstreamOptions {
     }
 }
 
-/// Which connection a request goes out on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Freshness {
-    /// One that stands, if there is one. It may close at the same moment, which then shows as [`SendError::Lost`].
-    Pooled,
-    /// One of its own, made now and used once: for calls that nobody may send twice.
-    Fresh,
-}
-
 /// Sends requests with bodies of type `B`. Cloning is cheap and shares the pool.
 ///
 /// Over TLS the upstream chooses between HTTP/1.1 and HTTP/2; in cleartext it is HTTP/1.1.
@@ -121,47 +116,91 @@ where
         Ok(Self { pooled: build(options.idle_per_upstream_max.max(1)), fresh: build(0) })
     }
 
-    /// Sends `request`, whose URI is absolute and which carries its own `Host`, and waits for the head of the response, at
-    /// most `head_timeout` from now on (sending the body counts). The body of the response follows as it is read.
+    /// Sends `request` over a connection that stands, if there is one. It may close at the same moment, which then shows as
+    /// [`SendError::Lost`].
     ///
-    /// Not undone by dropping the future: what was sent was sent, and nobody is told what became of it.
+    /// The URI of `request` is absolute and it carries its own `Host`. The response's head is waited for at most `head_timeout`
+    /// (sending the body counts); the body follows as it is read. Not undone by dropping the future: what was sent was sent,
+    /// and nobody is told what became of it.
+    pub fn send_pooled(&self, mut request: Request<B>, head_timeout: Duration) -> Sending {
+        match prepare(&mut request) {
+            Ok(()) => Sending::new(self.pooled.request(request), head_timeout),
+            Err(error) => Sending { answer: Answer::Refused(Some(error)), head_timeout, timer: None },
+        }
+    }
+
+    /// Sends `request` as [`UpstreamClient::send_pooled`] does, but over a connection of its own, made now and used once: for
+    /// calls that nobody may send twice.
     ///
     /// # Errors
     /// See [`SendError`]; only [`SendError::NotSent`] leaves no doubt.
-    pub async fn send(
+    pub async fn send_fresh(
         &self,
         mut request: Request<B>,
-        freshness: Freshness,
         head_timeout: Duration,
     ) -> Result<Response<Incoming>, SendError> {
-        if request.uri().scheme().is_none()
-            || request.uri().authority().is_none()
-            || request.method() == Method::CONNECT
-        {
-            return Err(SendError::NotSent(Failure::of(NotSentReason::NoTarget)));
+        prepare(&mut request)?;
+        // Filled in once there is a connection, before the request is handed to it. Whatever fails while it is
+        // empty failed with nothing sent. On a pooled connection that proof is not worth its allocations.
+        let connection = capture_connection(&mut request);
+        let answer = tokio::time::timeout(head_timeout, self.fresh.request(request)).await;
+        let untouched = connection.connection_metadata().is_none();
+        match answer {
+            Ok(Ok(response)) => Ok(response),
+            Ok(Err(error)) if untouched => Err(error::classify_unsent(error)),
+            Ok(Err(error)) => Err(error::classify(error)),
+            Err(_) if untouched => Err(SendError::NotSent(Failure::of(NotSentReason::TimedOut))),
+            Err(_) => Err(SendError::TimedOut),
         }
-        // The caller's version is not the upstream's: the connection decides.
-        *request.version_mut() = http::Version::HTTP_11;
-        match freshness {
-            Freshness::Pooled => match tokio::time::timeout(head_timeout, self.pooled.request(request)).await {
-                Ok(answer) => answer.map_err(error::classify),
-                Err(_) => Err(SendError::TimedOut),
-            },
-            Freshness::Fresh => {
-                // Filled in once there is a connection, before the request is handed to it. Whatever fails while it is
-                // empty failed with nothing sent. On a pooled connection that proof is not worth its allocations.
-                let connection = capture_connection(&mut request);
-                let answer = tokio::time::timeout(head_timeout, self.fresh.request(request)).await;
-                let untouched = connection.connection_metadata().is_none();
-                match answer {
-                    Ok(Ok(response)) => Ok(response),
-                    Ok(Err(error)) if untouched => Err(error::classify_unsent(error)),
-                    Ok(Err(error)) => Err(error::classify(error)),
-                    Err(_) if untouched => Err(SendError::NotSent(Failure::of(NotSentReason::TimedOut))),
-                    Err(_) => Err(SendError::TimedOut),
-                }
-            }
+    }
+}
+
+/// Makes sure that the request names an upstream.
+fn prepare<B>(request: &mut Request<B>) -> Result<(), SendError> {
+    if request.uri().scheme().is_none() || request.uri().authority().is_none() || request.method() == Method::CONNECT {
+        return Err(SendError::NotSent(Failure::of(NotSentReason::NoTarget)));
+    }
+    // The caller's version is not the upstream's: the connection decides.
+    *request.version_mut() = http::Version::HTTP_11;
+    Ok(())
+}
+
+/// A request on its way over a pooled connection, until its response's head is there. Small and `Unpin`, because most calls
+/// are little more than this.
+#[must_use = "nothing is sent until this is awaited"]
+pub struct Sending {
+    answer: Answer,
+    head_timeout: Duration,
+    /// Runs from the first time that there was something to wait for.
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+enum Answer {
+    Awaited(ResponseFuture),
+    Refused(Option<SendError>),
+}
+
+impl Sending {
+    fn new(answer: ResponseFuture, head_timeout: Duration) -> Self {
+        Self { answer: Answer::Awaited(answer), head_timeout, timer: None }
+    }
+}
+
+impl Future for Sending {
+    type Output = Result<Response<Incoming>, SendError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.get_mut();
+        let answer = match &mut this.answer {
+            Answer::Awaited(answer) => answer,
+            Answer::Refused(error) => return error.take().map_or(Poll::Pending, |error| Poll::Ready(Err(error))),
+        };
+        if let Poll::Ready(answer) = Pin::new(answer).poll(cx) {
+            return Poll::Ready(answer.map_err(error::classify));
         }
+        let head_timeout = this.head_timeout;
+        let timer = this.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(head_timeout)));
+        timer.as_mut().poll(cx).map(|()| Err(SendError::TimedOut))
     }
 }
 

@@ -17,6 +17,32 @@ type Text = Full<Bytes>;
 const SOON: Duration = Duration::from_secs(20);
 const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
 
+/// Over which connection a request goes out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Freshness {
+    Pooled,
+    Fresh,
+}
+
+impl<B> UpstreamClient<B>
+where
+    B: Body + Send + Unpin + 'static,
+    B::Data: Send,
+    B::Error: Into<BoxError>,
+{
+    async fn send(
+        &self,
+        request: Request<B>,
+        freshness: Freshness,
+        head_timeout: Duration,
+    ) -> Result<Response<Incoming>, SendError> {
+        match freshness {
+            Freshness::Pooled => self.send_pooled(request, head_timeout).await,
+            Freshness::Fresh => self.send_fresh(request, head_timeout).await,
+        }
+    }
+}
+
 /// An upstream that does to each connection what its script says, one after the other, and counts them.
 struct Upstream {
     address: SocketAddr,

@@ -235,7 +235,7 @@ async fn read_form(headers: &HeaderMap, raw_body: axum::body::Body) -> Result<Pa
 }
 
 fn finish(shared: &Shared, mut response: Response, kind: Kind) -> Response {
-    let id = shared.gate.new_request_id().to_string();
+    let id = shared.gate.new_request_id(shared.gate.now()).to_string();
     let headers = response.headers_mut();
     protect(headers, kind);
     headers.insert(REQUEST_ID_HEADER, HeaderValue::from_str(&id).expect("an id is ASCII"));

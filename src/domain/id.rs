@@ -47,6 +47,14 @@ impl RequestId {
     pub fn new(now: Timestamp, random: [u8; 16]) -> Self {
         Self(assemble(now, random))
     }
+
+    /// The id as it is written.
+    pub fn to_bytes(&self) -> [u8; 4 + CHARS] {
+        let mut text = [0; 4 + CHARS];
+        text[..4].copy_from_slice(Self::PREFIX.as_bytes());
+        text[4..].copy_from_slice(&encode(&self.0));
+        text
+    }
 }
 
 fn assemble(now: Timestamp, random: [u8; 16]) -> [u8; BYTES] {
@@ -57,22 +65,23 @@ fn assemble(now: Timestamp, random: [u8; 16]) -> [u8; BYTES] {
     bytes
 }
 
-fn encode(bytes: &[u8; BYTES], f: &mut fmt::Formatter<'_>) -> fmt::Result {
+fn encode(bytes: &[u8; BYTES]) -> [u8; CHARS] {
     let mut text = [0_u8; CHARS];
-    let (mut buffer, mut bits, mut place) = (0_u32, 0_u32, 0);
-    for byte in bytes {
-        buffer = buffer << 8 | u32::from(*byte);
-        bits += 8;
-        while bits >= 5 {
-            bits -= 5;
-            text[place] = ALPHABET[(buffer >> bits & 31) as usize];
-            place += 1;
+    // Five bytes are eight characters; the last group is filled up with zeros, of which the text shows four bits.
+    for (characters, group) in text.chunks_mut(8).zip(bytes.chunks(5)) {
+        let mut padded = [0; 8];
+        padded[3..3 + group.len()].copy_from_slice(group);
+        let bits = u64::from_be_bytes(padded);
+        for (place, character) in characters.iter_mut().enumerate() {
+            *character = ALPHABET[(bits >> (35 - 5 * place) & 31) as usize];
         }
-        buffer &= (1 << bits) - 1;
     }
-    // 176 bits are 35 groups of five and one bit: it and four bits of padding.
-    text[place] = ALPHABET[(buffer << (5 - bits) & 31) as usize];
-    f.write_str(std::str::from_utf8(&text).expect("the alphabet is ASCII"))
+    text
+}
+
+fn write(prefix: &str, bytes: &[u8; BYTES], f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    f.write_str(prefix)?;
+    f.write_str(&String::from_utf8_lossy(&encode(bytes)))
 }
 
 fn decode(text: &str, prefix: &'static str) -> Result<[u8; BYTES], IdError> {
@@ -99,15 +108,13 @@ fn decode(text: &str, prefix: &'static str) -> Result<[u8; BYTES], IdError> {
 
 impl fmt::Display for ApprovalId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(Self::PREFIX)?;
-        encode(&self.0, f)
+        write(Self::PREFIX, &self.0, f)
     }
 }
 
 impl fmt::Display for RequestId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(Self::PREFIX)?;
-        encode(&self.0, f)
+        write(Self::PREFIX, &self.0, f)
     }
 }
 
@@ -159,7 +166,11 @@ mod tests {
     fn ids_read_back_as_written() {
         let id = ApprovalId::new(Timestamp::from_millis(1_767_225_600_123), *b"0123456789abcdef");
         assert_eq!(id.to_string().parse(), Ok(id));
-        assert_eq!(id.to_string().len(), 40);
+        // The bytes as one number, five bits to a character from the front.
+        assert_eq!(id.to_string(), "apr_06dqdpn8fcr32chk6gtkcdsr75gp4rv4cnk0");
+        let id = RequestId::new(Timestamp::from_millis(1_767_225_600_123), [0xFF; 16]);
+        assert_eq!(id.to_bytes().as_slice(), id.to_string().as_bytes());
+        assert_eq!(id.to_string().parse(), Ok(id));
     }
 
     #[test]

@@ -8,6 +8,7 @@ pub mod call;
 pub mod duration;
 pub mod id;
 pub mod identity;
+pub mod names;
 pub mod policy;
 pub mod time;
 pub mod value;

@@ -21,7 +21,7 @@ pub const ACTION_EXPIRES_IN: Duration = Duration::from_secs(60 * 60);
 /// The longest time an action's creator may name.
 pub const ACTION_EXPIRES_IN_MAX: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// What the rule of an action's approval is called.
-pub const ACTION_RULE: &str = "api";
+pub const ACTION_RULE: &str = crate::domain::policy::API_LABEL;
 
 /// What a reviewer decides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -13,13 +13,13 @@ use crate::domain::call::{Protocol, to_hex};
 use crate::domain::identity::AgentId;
 use crate::domain::policy::redact::Redaction;
 use crate::domain::policy::view::{Found, Lookup};
-use crate::domain::policy::{Args, CallView, CompiledPolicy, Decision, Rule, Verdict, VerdictKind};
+use crate::domain::policy::{Args, CallView, CompiledPolicy, DEFAULT_LABEL, Decision, Rule, Verdict, VerdictKind};
 use crate::domain::time::Timestamp;
 use crate::domain::value::Value;
 use crate::protocol::json::confusable_with;
 use crate::protocol::mcp::TOOLS_CALL;
 use crate::protocol::target::{QueryPairs, RequestTarget};
-use crate::telemetry::metrics;
+use crate::telemetry::metrics::{self, UpstreamMetrics};
 use crate::telemetry::stopwatch::Stopwatch;
 
 use super::held::{self, HeldRequest};
@@ -28,7 +28,7 @@ use super::release::Permit;
 use super::{Error, Gate};
 
 /// What a call that no rule names is asked under.
-pub const DEFAULT_RULE: &str = "default";
+pub const DEFAULT_RULE: &str = DEFAULT_LABEL;
 
 /// A call as it stands before its body was read, or with it.
 #[derive(Clone, Copy)]
@@ -150,14 +150,13 @@ pub struct Denial {
 }
 
 impl<'a> Entry<'a> {
-    /// The call at this moment.
-    pub fn new(gate: &'a Gate, policy: &'a CompiledPolicy, call: Call<'a>) -> Self {
-        Self { gate, policy, call, now: gate.now() }
+    /// The call at the moment `now`.
+    pub fn new(gate: &'a Gate, policy: &'a CompiledPolicy, call: Call<'a>, now: Timestamp) -> Self {
+        Self { gate, policy, call, now }
     }
 
-    /// Judges the call.
-    pub fn judge(&self, body: Body<'_>) -> Decision<'a> {
-        let watch = Stopwatch::start();
+    /// Judges the call; `watch` was started for this.
+    pub fn judge(&self, body: Body<'_>, watch: Stopwatch) -> Decision<'a> {
         let decision = viewed(&self.call, body, self.now, |view| self.policy.decide(view));
         self.gate.metrics().evaluated(watch.elapsed());
         decision
@@ -169,11 +168,11 @@ impl<'a> Entry<'a> {
     }
 
     /// Lets the call through when there is nothing to say about it: an `allow` that no failed condition and no shadow rule stands
-    /// before. `None` leaves it to [`Entry::admit`].
-    pub fn admit_silently(&self, verdict: &Verdict<'_>) -> Option<Permit> {
+    /// before. `upstream` counts for the call's upstream. `None` leaves it to [`Entry::admit`].
+    pub fn admit_silently(&self, verdict: &Verdict<'_>, upstream: &UpstreamMetrics) -> Option<Permit> {
         let silent = verdict.kind == VerdictKind::Allowed && verdict.notes.is_empty() && verdict.shadow.is_empty();
         silent.then(|| {
-            self.count(verdict);
+            self.count_for(upstream, verdict);
             Permit::by_verdict()
         })
     }
@@ -248,8 +247,12 @@ impl<'a> Entry<'a> {
     }
 
     fn count(&self, verdict: &Verdict<'_>) {
+        self.count_for(&self.gate.metrics().upstream(self.call.upstream), verdict);
+    }
+
+    fn count_for(&self, upstream: &UpstreamMetrics, verdict: &Verdict<'_>) {
         let metrics = self.gate.metrics();
-        metrics.upstream(self.call.upstream).request(metric(verdict.kind));
+        upstream.request(metric(verdict.kind));
         match (verdict.rule, verdict.default_used) {
             (Some(rule), _) => metrics.judged(rule.label()),
             (None, true) => metrics.judged(DEFAULT_RULE),

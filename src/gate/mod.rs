@@ -225,11 +225,11 @@ impl Gate {
         random_token()
     }
 
-    /// A new request id.
-    pub fn new_request_id(&self) -> RequestId {
+    /// A new id for a request that arrived at `now`.
+    pub fn new_request_id(&self, now: Timestamp) -> RequestId {
         let mut random = [0; 16];
         fill_random(&mut random);
-        RequestId::new(self.now(), random)
+        RequestId::new(now, random)
     }
 
     fn new_approval_id(&self) -> ApprovalId {

@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use http::{Request, Response};
@@ -170,10 +171,23 @@ pub(super) async fn over_tls<M, S, B>(
 
 async fn drive<M>(connection: impl Connection, context: &Context<M>, peer: &PeerInfo) {
     let mut connection = std::pin::pin!(connection);
-    let outcome = tokio::select! {
-        biased;
-        outcome = connection.as_mut() => outcome,
-        () = context.shutdown.cancelled() => {
+    let mut cancelled = std::pin::pin!(context.shutdown.cancelled());
+    // Whatever wakes this task wakes all of it, and a task has one waker: so the shutdown is waited for from the first time on,
+    // and looked at again only when it has come.
+    let mut is_waited_for = false;
+    let ended = std::future::poll_fn(|cx| {
+        if let Poll::Ready(outcome) = connection.as_mut().poll(cx) {
+            return Poll::Ready(Some(outcome));
+        }
+        if is_waited_for && !context.shutdown.is_cancelled() {
+            return Poll::Pending;
+        }
+        is_waited_for = true;
+        cancelled.as_mut().poll(cx).map(|()| None)
+    });
+    let outcome = match ended.await {
+        Some(outcome) => outcome,
+        None => {
             connection.as_mut().end_gracefully();
             connection.await
         }

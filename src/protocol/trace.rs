@@ -7,6 +7,7 @@ use std::fmt;
 
 /// The part of a `traceparent` value that every version shares: `00-<trace>-<span>-<flags>`.
 const LENGTH: usize = 55;
+const DIGITS: &[u8; 16] = b"0123456789abcdef";
 /// The only flag with a meaning: the caller records this trace.
 const SAMPLED: u8 = 1;
 
@@ -51,9 +52,9 @@ impl TraceParent {
 
     /// The trace id in its canonical form: 32 lower-case hexadecimal digits.
     pub fn trace_id(&self) -> String {
-        let mut text = String::with_capacity(32);
-        push_hex(&mut text, &self.trace_id);
-        text
+        let mut text = [0; 32];
+        write_hex(&mut text, &self.trace_id);
+        String::from_utf8_lossy(&text).into_owned()
     }
 
     /// Whether the caller records this trace.
@@ -68,16 +69,20 @@ impl TraceParent {
     }
 }
 
+impl TraceParent {
+    /// The version 00 header value.
+    pub fn to_bytes(&self) -> [u8; LENGTH] {
+        let mut text = *b"00-________________________________-________________-__";
+        write_hex(&mut text[3..35], &self.trace_id);
+        write_hex(&mut text[36..52], &self.span_id);
+        write_hex(&mut text[53..], &[self.flags]);
+        text
+    }
+}
+
 impl fmt::Display for TraceParent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut text = String::with_capacity(LENGTH);
-        text.push_str("00-");
-        push_hex(&mut text, &self.trace_id);
-        text.push('-');
-        push_hex(&mut text, &self.span_id);
-        text.push('-');
-        push_hex(&mut text, &[self.flags]);
-        f.write_str(&text)
+        f.write_str(&String::from_utf8_lossy(&self.to_bytes()))
     }
 }
 
@@ -105,11 +110,11 @@ fn hex<const N: usize>(digits: &[u8]) -> Option<[u8; N]> {
     Some(bytes)
 }
 
-fn push_hex(text: &mut String, bytes: &[u8]) {
-    for byte in bytes {
-        for nibble in [byte >> 4, byte & 0xF] {
-            text.extend(char::from_digit(u32::from(nibble), 16));
-        }
+/// Two lower-case hexadecimal digits for each byte.
+fn write_hex(text: &mut [u8], bytes: &[u8]) {
+    for (digits, byte) in text.chunks_exact_mut(2).zip(bytes) {
+        digits[0] = DIGITS[usize::from(byte >> 4)];
+        digits[1] = DIGITS[usize::from(byte & 0xF)];
     }
 }
 

@@ -24,8 +24,8 @@ pub enum AnswerBody {
     Own(Full<Bytes>),
     /// The upstream's, as it comes.
     Upstream(Incoming),
-    /// The upstream's, and its end settles the release.
-    Released(ReleasedBody),
+    /// The upstream's, and its end settles the release. Boxed, so that the answers to calls that nobody held stay small.
+    Released(Box<ReleasedBody>),
     /// The agents' part of the API.
     Api(axum::body::Body),
     /// An event stream that the gateway writes.
@@ -40,7 +40,7 @@ impl Body for AnswerBody {
         match self.get_mut() {
             AnswerBody::Own(body) => Pin::new(body).poll_frame(cx).map_err(Into::into),
             AnswerBody::Upstream(body) => Pin::new(body).poll_frame(cx).map_err(Into::into),
-            AnswerBody::Released(body) => Pin::new(body).poll_frame(cx),
+            AnswerBody::Released(body) => Pin::new(body.as_mut()).poll_frame(cx),
             AnswerBody::Api(body) => Pin::new(body).poll_frame(cx).map_err(Into::into),
             AnswerBody::Stream(body) => Pin::new(body).poll_frame(cx).map_err(|never| match never {}),
         }

@@ -10,7 +10,10 @@ pub mod surface;
 pub mod upstream;
 
 use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 
 use arc_swap::ArcSwap;
 use http::header::HeaderValue;
@@ -24,22 +27,22 @@ use tracing::Instrument;
 use crate::domain::audit::Actor;
 use crate::domain::id::RequestId;
 use crate::domain::policy::{CompiledPolicy, Decision, VerdictKind};
+use crate::domain::time::Timestamp;
 use crate::gate::held::HeldRequest;
 use crate::gate::intake::{Body, Entry, Shown};
 use crate::gate::parking::{Held, Order, Patience, RuleTerms};
 use crate::gate::{Gate, release::Permit};
-use crate::problem::REQUEST_ID_HEADER;
+use crate::problem::{Problem, REQUEST_ID_HEADER};
 use crate::protocol::head::{CheckedHead, HeadView, check_head};
 use crate::protocol::json;
-use crate::telemetry::metrics::Metrics;
 use crate::telemetry::stopwatch::Stopwatch;
 
 use body::{AnswerBody, CallBody};
-use call::{Context, Recognised};
+use call::{Recognised, Rest, Unread};
 use refusal::Refusal;
 use routes::Upstream;
 use surface::Surface;
-use upstream::Outgoing;
+use upstream::{Outgoing, Passing};
 
 /// Everything a request needs.
 pub struct Proxy {
@@ -56,17 +59,45 @@ pub struct Proxy {
     rounds: mcp::Rounds,
 }
 
-/// Held while a call is being answered. Whoever handles a call ends it with an answer, or is dropped because the caller left, which
+/// A request that is being answered. Whoever handles a call ends it with an answer, or is dropped because the caller left, which
 /// the parts that hold something note by themselves; a handler that panics does neither.
-struct Outcome<'m> {
-    metrics: &'m Metrics,
-}
+struct Outcome(Arc<Proxy>);
 
-impl Drop for Outcome<'_> {
+impl Drop for Outcome {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            self.metrics.abandoned();
+            self.0.gate.metrics().abandoned();
         }
+    }
+}
+
+/// The answer to a request, under way. Small, so that it is cheap to move: most calls are a call to the upstream and no more.
+#[must_use = "nothing is answered until this is awaited"]
+pub struct Answering {
+    work: Work,
+    id: RequestId,
+    _outcome: Outcome,
+}
+
+enum Work {
+    /// Sent on by its head alone.
+    Passing(Passing),
+    /// Anything else.
+    Other(Pin<Box<dyn Future<Output = Response<AnswerBody>> + Send>>),
+}
+
+impl Future for Answering {
+    type Output = Result<Response<AnswerBody>, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.get_mut();
+        let mut response = match &mut this.work {
+            Work::Passing(passing) => ready!(Pin::new(passing).poll(cx)),
+            Work::Other(work) => ready!(work.as_mut().poll(cx)),
+        };
+        let header = HeaderValue::from_bytes(&this.id.to_bytes()).expect("an id is ASCII");
+        response.headers_mut().insert(REQUEST_ID_HEADER, header);
+        Poll::Ready(Ok(response))
     }
 }
 
@@ -84,55 +115,97 @@ impl Proxy {
         }
     }
 
-    /// Answers one request.
-    pub async fn handle(self: Arc<Self>, request: Request<Incoming>) -> Result<Response<AnswerBody>, Infallible> {
-        let id = self.gate.new_request_id();
-        let outcome = Outcome { metrics: self.gate.metrics() };
-        let mut response = self.serve(id, request).await;
-        drop(outcome);
-        let header = HeaderValue::from_str(&id.to_string()).expect("an id is ASCII");
-        response.headers_mut().insert(REQUEST_ID_HEADER, header);
-        Ok(response)
+    /// Answers one request. What its head alone says is judged at once, without a step of its own.
+    pub fn handle(self: Arc<Self>, request: Request<Incoming>) -> Answering {
+        let outcome = Outcome(self.clone());
+        let now = self.gate.now();
+        let id = self.gate.new_request_id(now);
+        let work = self.begin(id, now, request);
+        Answering { work, id, _outcome: outcome }
     }
 
-    async fn serve(&self, id: RequestId, request: Request<Incoming>) -> Response<AnswerBody> {
-        let surface = self.surface.load_full();
-        let (parts, body) = request.into_parts();
+    /// Checks and recognises a call. One whose head alone lets it through is on its way when this returns, its body unread: that is
+    /// the path of most calls, which logs nothing and allocates little.
+    fn begin(self: Arc<Self>, id: RequestId, now: Timestamp, request: Request<Incoming>) -> Work {
+        let surface = self.surface.load();
+        let (mut parts, body) = request.into_parts();
         let head = match check(&parts, &surface) {
             Ok(head) => head,
-            Err(refusal) => return Box::pin(self.refuse(id, Actor::Unauthenticated, refusal)).await,
+            Err(refusal) => return self.refused(id, Actor::Unauthenticated, refusal),
         };
         if head.target.path().strip_prefix(answer::OWN_PREFIX).is_some_and(|rest| rest.starts_with('/')) {
-            return Box::pin(self.own_api(parts, body)).await;
+            return Work::Other(Box::pin(self.own_api(parts, body)));
         }
-        let call = match Recognised::new(&surface, parts, body, &head) {
+        let call = match Recognised::new(&surface, &parts.method, &mut parts.headers, head) {
             Ok(call) => call,
-            Err((actor, refusal)) => return Box::pin(self.refuse(id, actor, refusal)).await,
+            Err((actor, refusal)) => return self.refused(id, actor, refusal),
         };
-        let policy = self.gate.policy();
+        let (policy, watch) = (self.gate.policy(), Stopwatch::start());
         if call.destination.upstream.mcp.is_some() {
-            let span = tracing::info_span!("request", request_id = %id, trace_id = call.trace.trace_id());
-            return Box::pin(self.mcp(id, &surface, &policy, call, Stopwatch::start()).instrument(span)).await;
+            let call = Box::new(call.with(parts.method, parts.headers, body));
+            let surface = arc_swap::Guard::into_inner(surface);
+            return Work::Other(Box::pin(self.answer_mcp(id, surface, policy, call, watch)));
         }
-        match self.pass_by_head(&surface, &policy, call).await {
-            Ok(response) => response,
-            Err((call, watch)) => {
-                let span = tracing::info_span!("request", request_id = %id, trace_id = call.trace.trace_id());
-                let agent = call.agent.clone();
-                let judged = async {
-                    match self.judge_and_act(&surface, &policy, *call, watch).await {
-                        Ok(response) => response,
-                        Err(refusal) => self.refuse(id, Actor::Agent(agent.0), refusal).await,
-                    }
-                };
-                // Boxed, as is everything that most calls never come to: a small future is cheap to move.
-                Box::pin(judged.instrument(span)).await
+        let permit = {
+            let entry = Entry::new(&self.gate, &policy, call.facts(&parts.method, &parts.headers), now);
+            match entry.judge(Body::Unread, watch) {
+                Decision::Verdict(verdict) if verdict.kind == VerdictKind::Allowed => {
+                    entry.admit_silently(&verdict, &call.destination.upstream.metrics)
+                }
+                Decision::Verdict(_) | Decision::NeedsBody => None,
             }
+        };
+        let Some(permit) = permit else {
+            let call = Box::new(call.with(parts.method, parts.headers, body));
+            let surface = arc_swap::Guard::into_inner(surface);
+            return Work::Other(Box::pin(self.answer(id, surface, policy, call, watch)));
+        };
+        let upstream = call.destination.upstream;
+        let uri = upstream.uri(&call.destination.target, parts.uri.path_and_query());
+        let body = CallBody::passing(body, surface.body_timeout);
+        let outgoing = Outgoing { method: parts.method, uri, headers: parts.headers, body };
+        upstream.metrics.overhead(watch.elapsed());
+        match upstream::forward(permit, upstream, outgoing, Stopwatch::start()) {
+            Ok(passing) => Work::Passing(passing),
+            Err(problem) => Work::Other(Box::pin(sent(Err(problem)))),
         }
+    }
+
+    /// Answers a call that its head alone does not let through.
+    async fn answer(
+        self: Arc<Self>,
+        id: RequestId,
+        surface: Arc<Surface>,
+        policy: Arc<CompiledPolicy>,
+        call: Box<Unread>,
+        watch: Stopwatch,
+    ) -> Response<AnswerBody> {
+        let span = tracing::info_span!("request", request_id = %id, trace_id = call.trace.trace_id());
+        let agent = call.agent.clone();
+        let judged = async {
+            match self.judge_and_act(&surface, &policy, *call, watch).await {
+                Ok(response) => response,
+                Err(refusal) => self.refuse(id, Actor::Agent(agent.0), refusal).await,
+            }
+        };
+        judged.instrument(span).await
+    }
+
+    /// Answers a request to an MCP upstream.
+    async fn answer_mcp(
+        self: Arc<Self>,
+        id: RequestId,
+        surface: Arc<Surface>,
+        policy: Arc<CompiledPolicy>,
+        call: Box<Unread>,
+        watch: Stopwatch,
+    ) -> Response<AnswerBody> {
+        let span = tracing::info_span!("request", request_id = %id, trace_id = call.trace.trace_id());
+        self.mcp(id, &surface, &policy, *call, watch).instrument(span).await
     }
 
     /// The agents' part of the API: its own router, with its own authentication, under a prefix that no route can have.
-    async fn own_api(&self, parts: Parts, body: Incoming) -> Response<AnswerBody> {
+    async fn own_api(self: Arc<Self>, parts: Parts, body: Incoming) -> Response<AnswerBody> {
         let request = Request::from_parts(parts, axum::body::Body::new(body));
         match self.api.clone().oneshot(request).await {
             Ok(response) => response.map(AnswerBody::Api),
@@ -140,39 +213,17 @@ impl Proxy {
         }
     }
 
-    /// Sends a call on whose head alone lets it through, its body unread; hands every other call back to be read. This is the path
-    /// of most calls: it logs nothing and allocates little.
-    async fn pass_by_head<'s>(
-        &self,
-        surface: &Surface,
-        policy: &CompiledPolicy,
-        call: Recognised<'s>,
-    ) -> Result<Response<AnswerBody>, (Box<Recognised<'s>>, Stopwatch)> {
-        let watch = Stopwatch::start();
-        let permit = {
-            let entry = Entry::new(&self.gate, policy, call.facts());
-            match entry.judge(Body::Unread) {
-                Decision::Verdict(verdict) if verdict.kind == VerdictKind::Allowed => entry.admit_silently(&verdict),
-                Decision::Verdict(_) | Decision::NeedsBody => None,
-            }
-        };
-        let Some(permit) = permit else {
-            return Err((Box::new(call), watch));
-        };
-        Ok(pass(permit, surface, call, watch).await)
-    }
-
     /// Every other call: what its head alone settles, and what needs its body.
     async fn judge_and_act(
         &self,
         surface: &Surface,
         policy: &CompiledPolicy,
-        call: Recognised<'_>,
+        call: Unread,
         watch: Stopwatch,
     ) -> Result<Response<AnswerBody>, Refusal> {
         let permit = {
-            let entry = Entry::new(&self.gate, policy, call.facts());
-            match entry.judge(Body::Unread) {
+            let entry = Entry::new(&self.gate, policy, call.facts(), self.gate.now());
+            match entry.judge(Body::Unread, Stopwatch::start()) {
                 Decision::Verdict(verdict) => match verdict.kind {
                     VerdictKind::Blocked => return Ok(answer::own(answer::blocked(&entry.deny(&verdict).await))),
                     VerdictKind::Allowed | VerdictKind::Audit => Some(entry.admit(&verdict).await?),
@@ -182,7 +233,7 @@ impl Proxy {
             }
         };
         match permit {
-            Some(permit) => Ok(pass(permit, surface, call, watch).await),
+            Some(permit) => Ok(sent(call.pass(permit, surface, watch)).await),
             None => self.read_and_act(surface, policy, call, watch).await,
         }
     }
@@ -192,13 +243,13 @@ impl Proxy {
         &self,
         surface: &Surface,
         policy: &CompiledPolicy,
-        call: Recognised<'_>,
+        call: Unread,
         watch: Stopwatch,
     ) -> Result<Response<AnswerBody>, Refusal> {
         let (request, context) = call.read(surface).await?;
         let upstream = context.upstream.clone();
         let act = {
-            let entry = Entry::new(&self.gate, policy, request.facts());
+            let entry = Entry::new(&self.gate, policy, request.facts(), self.gate.now());
             let value = match request.body.as_deref() {
                 Some(bytes) if !bytes.is_empty() => Some(json::read(bytes, &json::Limits::default())?),
                 Some(_) | None => None,
@@ -207,7 +258,7 @@ impl Proxy {
                 return Err(Refusal::variant(&key));
             }
             let body = value.as_ref().map_or(Body::Absent, Body::Read);
-            let Decision::Verdict(verdict) = entry.judge(body) else {
+            let Decision::Verdict(verdict) = entry.judge(body, Stopwatch::start()) else {
                 return Err(Refusal::internal("policy asked again for a body that was read"));
             };
             match verdict.kind {
@@ -224,12 +275,13 @@ impl Proxy {
         match act {
             Act::Send(permit) => {
                 let HeldRequest { method, target, headers, body, .. } = request;
-                let outgoing = Outgoing { method, target, headers, body: CallBody::judged(body) };
-                Ok(upstream::forward(permit, &upstream, outgoing).await.unwrap_or_else(answer::own))
+                let uri = upstream.uri(&target, None);
+                let outgoing = Outgoing { method, uri, headers, body: CallBody::judged(body) };
+                Ok(sent(upstream::forward(permit, &upstream, outgoing, Stopwatch::start())).await)
             }
             Act::Park(terms, patience) => {
                 let (rule, shown) = *terms;
-                let Context { idempotency_key, trace, .. } = context;
+                let Rest { idempotency_key, trace, .. } = context;
                 let trace_id = Some(trace.trace_id());
                 let order = Order { request: request.clone(), rule, shown, idempotency_key, trace_id, patience };
                 self.park(order, request, upstream, patience).await
@@ -259,6 +311,10 @@ impl Proxy {
         })
     }
 
+    fn refused(self: Arc<Self>, id: RequestId, actor: Actor, refusal: Refusal) -> Work {
+        Work::Other(Box::pin(async move { self.refuse(id, actor, refusal).await }))
+    }
+
     /// Answers what is refused before policy: counted by reason, written to the trail.
     async fn refuse(&self, id: RequestId, actor: Actor, refusal: Refusal) -> Response<AnswerBody> {
         refusal.account(&self.gate, id, actor).await;
@@ -266,14 +322,12 @@ impl Proxy {
     }
 }
 
-/// Sends a call whose body nobody needed to read.
-async fn pass(permit: Permit, surface: &Surface, call: Recognised<'_>, watch: Stopwatch) -> Response<AnswerBody> {
-    let Recognised { method, headers, body, destination, .. } = call;
-    let upstream = destination.upstream;
-    upstream.metrics.overhead(watch.elapsed());
-    let body = CallBody::passing(body, surface.body_timeout);
-    let outgoing = Outgoing { method, target: destination.target, headers, body };
-    upstream::forward(permit, upstream, outgoing).await.unwrap_or_else(answer::own)
+/// The answer to a call that was sent, or why it was not.
+async fn sent(passing: Result<Passing, Problem>) -> Response<AnswerBody> {
+    match passing {
+        Ok(passing) => passing.await,
+        Err(problem) => answer::own(problem),
+    }
 }
 
 /// The checks that need nothing but the head.

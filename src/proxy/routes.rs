@@ -1,17 +1,18 @@
 //! Where a request goes and what its call is named. Built once per configuration; finding is a walk over few entries.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{HeaderMap, Uri};
+use http::{HeaderMap, HeaderValue, Uri};
 
 use super::body::CallBody;
 use crate::config::settings::{self, UpstreamName};
 use crate::connect::UpstreamClient;
 use crate::gate::intake::plain_path;
-use crate::protocol::target::{Lookup, RequestTarget, TargetError, TemplateSet};
+use crate::protocol::target::{Lookup, RequestTarget, TemplateSet};
 use crate::telemetry::metrics::UpstreamMetrics;
 
 /// A place that calls are forwarded to.
@@ -22,6 +23,8 @@ pub struct Upstream {
     pub scheme: Scheme,
     /// Host and port.
     pub authority: Authority,
+    /// The same as the `Host` of every request to it.
+    pub host: HeaderValue,
     /// The path of its URL as configured; empty or `/` when there is none.
     pub base_path: String,
     /// Connections to it.
@@ -45,7 +48,7 @@ pub struct Routes {
     routes: settings::Routes,
     upstreams: Vec<Arc<Upstream>>,
     /// The upstreams of routes that have several, by the routes' paths.
-    several: HashMap<String, Vec<Arc<Upstream>>>,
+    several: HashMap<String, Arc<[Arc<Upstream>]>>,
 }
 
 /// A request that has found its upstream.
@@ -55,7 +58,7 @@ pub struct Destination<'r> {
     /// Path and query below the upstream's URL: what tools are named by and what policy sees.
     pub target: RequestTarget,
     /// All upstreams of a route that has several.
-    pub several: &'r [Arc<Upstream>],
+    pub several: Option<&'r Arc<[Arc<Upstream>]>>,
     /// How long the route lets held MCP calls keep their callers.
     pub inline_budget: Option<Duration>,
 }
@@ -84,44 +87,53 @@ impl Routes {
         self.upstreams.iter().find(|upstream| upstream.name == name)
     }
 
-    /// The route for a target.
-    ///
-    /// # Errors
-    /// When what is left below the route is no target by itself.
-    pub fn find(&self, target: &RequestTarget) -> Option<Result<Destination<'_>, TargetError>> {
-        let (route, rest) = self.routes.find(target.path())?;
-        let several = self.several.get(route.path.as_str()).map_or(&[][..], Vec::as_slice);
-        let upstream = self.upstream(route.upstreams.first()?.as_str())?;
-        let rest = if rest.is_empty() { "/" } else { rest };
-        let below = match target.query() {
-            Some(query) => RequestTarget::parse(&format!("{rest}?{query}")),
-            None if rest.len() == target.path().len() => Ok(target.clone()),
-            None => RequestTarget::parse(rest),
+    /// The route for a target; the target again when there is none.
+    pub fn find(&self, target: RequestTarget) -> Result<Destination<'_>, RequestTarget> {
+        let Some((route, rest)) = self.routes.find(target.path()) else { return Err(target) };
+        let first = route.upstreams.first();
+        let Some(upstream) = first.and_then(|first| self.upstream(first.as_str())) else { return Err(target) };
+        let several = self.several.get(route.path.as_str());
+        let start = target.path().len() - rest.len();
+        let target = match rest.is_empty() {
+            true => target.at_root(),
+            false => target.below(start)?,
         };
-        let inline_budget = route.inline_budget;
-        Some(below.map(|target| Destination { upstream, target, several, inline_budget }))
+        Ok(Destination { upstream, target, several, inline_budget: route.inline_budget })
     }
 }
 
-impl Destination<'_> {
+impl<'r> Destination<'r> {
     /// The tool's name: the mapped one, or `<upstream>:<METHOD> <path>`.
     ///
     /// # Errors
     /// When the path is a near miss of a mapped one: a server that folds case or slashes would run that tool.
-    pub fn tool(&self, method: &str) -> Result<String, NearMiss> {
+    pub fn tool(&self, method: &str) -> Result<Cow<'r, str>, NearMiss> {
         match self.upstream.templates.find(method, &self.target) {
-            Lookup::Exact(place) => Ok(self.upstream.tools[place].clone()),
+            Lookup::Exact(place) => Ok(self.upstream.tools[place].as_str().into()),
             Lookup::Near(place) => Err(NearMiss { tool: self.upstream.tools[place].clone() }),
             // Decoded, so that two spellings of one path have one name.
-            Lookup::None => Ok(format!("{}:{} {}", self.upstream.name, method, plain_path(&self.target))),
+            Lookup::None => Ok(format!("{}:{} {}", self.upstream.name, method, plain_path(&self.target)).into()),
         }
     }
 }
 
 impl Upstream {
     /// Where a call with this target goes: below the path of the upstream's URL, or exactly there when nothing is left below the
-    /// route.
-    pub fn uri(&self, target: &RequestTarget) -> Uri {
+    /// route. `received` is how the target came, if it came: where nothing is cut off or put before, it is used again.
+    pub fn uri(&self, target: &RequestTarget, received: Option<&PathAndQuery>) -> Uri {
+        let mut parts = http::uri::Parts::default();
+        parts.scheme = Some(self.scheme.clone());
+        parts.authority = Some(self.authority.clone());
+        parts.path_and_query = Some(match received {
+            Some(received) if matches!(self.base_path.as_str(), "" | "/") && received.as_str() == target.as_str() => {
+                received.clone()
+            }
+            _ => self.path_and_query(target),
+        });
+        Uri::from_parts(parts).expect("scheme, authority and path make a URI")
+    }
+
+    fn path_and_query(&self, target: &RequestTarget) -> PathAndQuery {
         let text = match (self.base_path.as_str(), target.as_str()) {
             ("" | "/", below) => below.to_owned(),
             (base, "/") => base.to_owned(),
@@ -129,10 +141,6 @@ impl Upstream {
             (base, below) => format!("{}{below}", base.trim_end_matches('/')),
         };
         let path = PathAndQuery::from_maybe_shared(bytes::Bytes::from(text));
-        let mut parts = http::uri::Parts::default();
-        parts.scheme = Some(self.scheme.clone());
-        parts.authority = Some(self.authority.clone());
-        parts.path_and_query = Some(path.expect("a checked target behind a checked base path is a path"));
-        Uri::from_parts(parts).expect("scheme, authority and path make a URI")
+        path.expect("a checked target behind a checked base path is a path")
     }
 }

@@ -1,17 +1,20 @@
 //! Sending a call. The only code in the crate that reaches an upstream, and every way in takes a [`Permit`] by value.
 
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, HOST, HeaderName, HeaderValue};
-use http::{HeaderMap, Method, Request, Response, Version};
+use http::{HeaderMap, Method, Request, Response, Uri, Version};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use tokio_util::task::TaskTracker;
 
-use crate::connect::{Freshness, SendError};
+use crate::connect::{SendError, Sending};
 use crate::domain::call::Protocol;
 use crate::domain::id::ApprovalId;
 use crate::gate::held::HeldRequest;
@@ -19,7 +22,7 @@ use crate::gate::release::{KeptAnswer, Permit, Release, Sender, Sent};
 use crate::problem::{APPROVAL_HEADER, Code, Problem};
 use crate::protocol::head::strip_for_caller;
 use crate::protocol::target::RequestTarget;
-use crate::telemetry::metrics::UpstreamOutcome;
+use crate::telemetry::metrics::{UpstreamMetrics, UpstreamOutcome};
 use crate::telemetry::stopwatch::Stopwatch;
 
 use super::answer;
@@ -31,8 +34,8 @@ use super::surface::Surface;
 pub struct Outgoing {
     /// The method.
     pub method: Method,
-    /// Path and query below the upstream.
-    pub target: RequestTarget,
+    /// Where it goes.
+    pub uri: Uri,
     /// End-to-end headers.
     pub headers: HeaderMap,
     /// The body.
@@ -40,52 +43,94 @@ pub struct Outgoing {
 }
 
 impl Outgoing {
+    /// A call whose body was read, or that has none.
+    pub fn judged(
+        upstream: &Upstream,
+        method: Method,
+        target: &RequestTarget,
+        headers: HeaderMap,
+        body: Option<Bytes>,
+    ) -> Self {
+        Self { method, uri: upstream.uri(target, None), headers, body: CallBody::judged(body) }
+    }
+
     /// The request as it leaves: the upstream's own Host and the configured headers over whatever the caller sent.
     fn into_request(self, upstream: &Upstream, approval: Option<ApprovalId>) -> Request<CallBody> {
         let mut request = Request::new(self.body);
         *request.method_mut() = self.method;
         *request.version_mut() = Version::HTTP_11;
-        *request.uri_mut() = upstream.uri(&self.target);
-        let headers = request.headers_mut();
-        *headers = self.headers;
+        *request.uri_mut() = self.uri;
+        *request.headers_mut() = self.headers;
         // Framed anew from what is really sent.
         if matches!(request.body(), CallBody::Judged(_)) {
             request.headers_mut().remove(CONTENT_LENGTH);
         }
         let headers = request.headers_mut();
-        let host = HeaderValue::from_str(upstream.authority.as_str()).expect("an authority is a header value");
-        headers.insert(HOST, host);
+        headers.insert(HOST, upstream.host.clone());
         for (name, value) in &upstream.headers {
             headers.insert(name, value.clone());
         }
         if let Some(id) = approval {
-            let id = HeaderValue::from_str(&id.to_string()).expect("an id is ASCII");
-            headers.insert(APPROVAL_HEADER, id);
+            name(headers, id);
         }
         request
     }
 }
 
-/// Forwards a call that policy let through, over a pooled connection.
+/// A call that policy let through, under way: until the head of the upstream's answer, or the problem to answer with, is there.
+#[must_use = "nothing is sent until this is awaited"]
+pub struct Passing {
+    sending: Sending,
+    watch: Stopwatch,
+    metrics: UpstreamMetrics,
+}
+
+/// Forwards a call that policy let through, over a pooled connection. `begun` runs from the moment it is on its way.
 ///
 /// # Errors
-/// The problem to answer with; it says whether anything was sent.
-pub async fn forward(permit: Permit, upstream: &Upstream, call: Outgoing) -> Result<Response<AnswerBody>, Problem> {
+/// When the permit is not for such a call: then nothing is sent.
+pub fn forward(permit: Permit, upstream: &Upstream, call: Outgoing, begun: Stopwatch) -> Result<Passing, Problem> {
     if permit.spend_on_passing().is_err() {
         return Err(Problem::new(Code::Internal, "a held call was sent the wrong way; nothing was sent"));
     }
-    let watch = Stopwatch::start();
-    let request = call.into_request(upstream, None);
-    let sent = upstream.client.send(request, Freshness::Pooled, upstream.timeout).await;
-    upstream.metrics.upstream_request(outcome_of(&sent), watch.elapsed());
-    match sent {
-        Ok(response) => {
-            let mut response = response.map(AnswerBody::Upstream);
-            answer::from_upstream(response.headers_mut(), None);
-            Ok(response)
-        }
-        Err(error) => Err(problem_of(&error)),
+    let sending = upstream.client.send_pooled(call.into_request(upstream, None), upstream.timeout);
+    Ok(Passing { sending, watch: begun, metrics: upstream.metrics.clone() })
+}
+
+impl Passing {
+    /// The head of the upstream's answer, or the problem to answer with.
+    pub async fn outcome(mut self) -> Result<Response<AnswerBody>, Problem> {
+        std::future::poll_fn(|cx| self.poll_outcome(cx)).await
     }
+
+    fn poll_outcome(&mut self, cx: &mut Context<'_>) -> Poll<Result<Response<AnswerBody>, Problem>> {
+        let sent = ready!(Pin::new(&mut self.sending).poll(cx));
+        self.metrics.upstream_request(outcome_of(&sent), self.watch.elapsed());
+        Poll::Ready(match sent {
+            Ok(response) => {
+                let mut response = response.map(AnswerBody::Upstream);
+                answer::from_upstream(response.headers_mut(), None);
+                Ok(response)
+            }
+            Err(error) => Err(problem_of(&error)),
+        })
+    }
+}
+
+impl Future for Passing {
+    type Output = Response<AnswerBody>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Response<AnswerBody>> {
+        self.get_mut().poll_outcome(cx).map(|sent| sent.unwrap_or_else(answer::own))
+    }
+}
+
+/// Forwards a call that policy let through, and waits for the head of the answer.
+///
+/// # Errors
+/// The problem to answer with; it says whether anything was sent.
+pub async fn send(permit: Permit, upstream: &Upstream, call: Outgoing) -> Result<Response<AnswerBody>, Problem> {
+    forward(permit, upstream, call, Stopwatch::start())?.outcome().await
 }
 
 fn outcome_of<T>(sent: &Result<T, SendError>) -> UpstreamOutcome {
@@ -134,7 +179,9 @@ async fn release_to_its_end(
                 release.finish(Sent::NotSent(refused), None).await;
                 response.map(AnswerBody::Upstream)
             } else {
-                response.map(|body| AnswerBody::Released(ReleasedBody::new(body, status.as_u16(), release, tracker)))
+                response.map(|body| {
+                    AnswerBody::Released(Box::new(ReleasedBody::new(body, status.as_u16(), release, tracker)))
+                })
             };
             answer::from_upstream(response.headers_mut(), None);
             name(response.headers_mut(), id);
@@ -157,11 +204,11 @@ async fn dispatch(upstream: &Upstream, request: HeldRequest, id: ApprovalId) -> 
     let watch = Stopwatch::start();
     let call = Outgoing {
         method: request.method,
-        target: request.target,
+        uri: upstream.uri(&request.target, None),
         headers: request.headers,
         body: CallBody::judged(request.body),
     };
-    let sent = upstream.client.send(call.into_request(upstream, Some(id)), Freshness::Fresh, upstream.timeout).await;
+    let sent = upstream.client.send_fresh(call.into_request(upstream, Some(id)), upstream.timeout).await;
     upstream.metrics.upstream_request(outcome_of(&sent), watch.elapsed());
     sent
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use http::uri::Scheme;
-use http::{HeaderMap, Request};
+use http::uri::{Authority, Scheme};
+use http::{HeaderMap, HeaderValue, Request};
 use hyper::body::Incoming;
 use hyper::service::{Service, service_fn};
 use tower::ServiceExt;
@@ -74,7 +74,8 @@ pub(super) fn surface(config: &Config, authenticator: Arc<Authenticator>, metric
 fn upstream(upstream: &settings::Upstream, metrics: &Metrics) -> Result<Upstream, Error> {
     let name = upstream.name.as_str().to_owned();
     let failed = |reason: String| Error::Upstream { name: name.clone(), reason };
-    let authority = upstream.url.authority().parse().map_err(|error| failed(format!("its URL: {error}")))?;
+    let authority: Authority = upstream.url.authority().parse().map_err(|error| failed(format!("its URL: {error}")))?;
+    let host = HeaderValue::from_str(authority.as_str()).map_err(|error| failed(format!("its URL: {error}")))?;
     let scheme = if upstream.url.tls() { Scheme::HTTPS } else { Scheme::HTTP };
     let templates: Vec<_> = upstream.tools.iter().map(|tool| (tool.call.method(), tool.call.template())).collect();
     let templates = TemplateSet::new(templates).map_err(|error| failed(error.to_string()))?;
@@ -87,6 +88,7 @@ fn upstream(upstream: &settings::Upstream, metrics: &Metrics) -> Result<Upstream
     Ok(Upstream {
         scheme,
         authority,
+        host,
         base_path: upstream.url.path().to_owned(),
         client: UpstreamClient::new(&options).map_err(|error| failed(error.to_string()))?,
         headers,

@@ -26,6 +26,12 @@ pub const RULES_MAX: usize = 20_000;
 pub const GLOB_BYTES_MAX: usize = 256;
 /// The longest `tool_regex`, in bytes.
 pub const REGEX_SOURCE_BYTES_MAX: usize = 1_024;
+/// What trails, answers and metrics call a decision of the policy's default.
+pub const DEFAULT_LABEL: &str = "default";
+/// The same for an approval that was asked for through the API.
+pub const API_LABEL: &str = "api";
+/// No rule may go by these: it would be mistaken for what no rule did.
+const RESERVED_LABELS: [&str; 2] = [DEFAULT_LABEL, API_LABEL];
 /// The longest rule id, in bytes.
 pub const ID_BYTES_MAX: usize = 128;
 /// The longest `reason` and the longest `summary`, in bytes.

@@ -15,6 +15,7 @@ use regex::{RegexSet, RegexSetBuilder};
 use smallvec::SmallVec;
 
 use super::glob::Glob;
+use crate::domain::names::NameMap;
 
 /// The compiled size that all `tool_regex` patterns together may have, in bytes.
 pub const REGEX_SET_BYTES_MAX: usize = 64 << 20;
@@ -33,7 +34,7 @@ pub enum ToolPattern {
 /// The index over the tool patterns of a list of rules.
 #[derive(Debug, Clone, Default)]
 pub struct NameIndex {
-    exact: HashMap<Box<str>, Vec<Entry>>,
+    exact: NameMap<Vec<Entry>>,
     /// One pattern for each element of `filed`.
     automaton: Option<AhoCorasick>,
     filed: Vec<Vec<Entry>>,

@@ -21,7 +21,7 @@ pub mod rule;
 pub mod summary;
 pub mod view;
 
-pub use compile::{CompiledPolicy, PathSegment, PolicyError, PolicyFile, compile};
+pub use compile::{API_LABEL, CompiledPolicy, DEFAULT_LABEL, PathSegment, PolicyError, PolicyFile, compile};
 pub use decide::{Decision, Verdict, VerdictKind};
-pub use rule::Rule;
+pub use rule::{HOLD_DEFAULT, Rule};
 pub use view::{Args, CallView};

@@ -80,18 +80,31 @@ const END_TO_END_PREFIXES: &[&str] = &["accept", "access-control-", "content-", 
 ///
 /// `Content-Length` stays, and so does `Authorization`: whether that one is the gateway's is for authentication to say.
 pub fn strip_for_upstream(headers: &mut HeaderMap) {
-    strip(headers, |name| OVERRIDES.contains(&name) || starts_with_any(name, OVERRIDE_PREFIXES));
+    strip(headers, may_reach_upstream);
+}
+
+/// Whether a field of this name is forwarded, as far as its name alone says: a `Connection` field may list others.
+pub(super) fn may_reach_upstream(name: &str) -> bool {
+    may_reach_caller(name) && !OVERRIDES.contains(&name) && !starts_with_any(name, OVERRIDE_PREFIXES)
 }
 
 /// Removes what must not reach the caller: hop-by-hop fields, those that `Connection` lists (unless they are end-to-end
 /// by nature), and everything named `Holdpoint-…`, which an upstream could only forge.
 pub fn strip_for_caller(headers: &mut HeaderMap) {
-    strip(headers, |_| false);
+    strip(headers, may_reach_caller);
 }
 
-fn strip(headers: &mut HeaderMap, also: impl Fn(&str) -> bool) {
+fn may_reach_caller(name: &str) -> bool {
+    !HOP_BY_HOP.contains(&name) && !name.starts_with(OWN_PREFIX)
+}
+
+fn strip(headers: &mut HeaderMap, may_cross: impl Fn(&str) -> bool) {
+    // `Connection` is itself hop-by-hop: where everything may cross, it lists nothing either.
+    if headers.keys().all(|name| may_cross(name.as_str())) {
+        return;
+    }
     let mut names = connection_options(headers);
-    names.extend(headers.keys().filter(|name| is_ours_or_hop_by_hop(name.as_str()) || also(name.as_str())).cloned());
+    names.extend(headers.keys().filter(|name| !may_cross(name.as_str())).cloned());
     for name in names {
         headers.remove(name);
     }
@@ -106,10 +119,6 @@ fn connection_options(headers: &HeaderMap) -> Vec<HeaderName> {
         .filter_map(|option| HeaderName::from_bytes(option.trim_ascii()).ok())
         .filter(|name| !END_TO_END.contains(&name.as_str()) && !starts_with_any(name.as_str(), END_TO_END_PREFIXES))
         .collect()
-}
-
-fn is_ours_or_hop_by_hop(name: &str) -> bool {
-    HOP_BY_HOP.contains(&name) || name.starts_with(OWN_PREFIX)
 }
 
 fn starts_with_any(name: &str, prefixes: &[&str]) -> bool {

@@ -9,25 +9,25 @@
 
 mod content;
 mod error;
+mod fields;
 mod host;
 mod hygiene;
 mod prefer;
 
 pub use content::{check_json_content_type, check_no_content_encoding};
 pub use error::{HeadError, Reason};
+pub use fields::Noted;
 pub use hygiene::{strip_for_caller, strip_for_upstream};
 pub use prefer::Prefer;
 
 use super::target::{QueryPairs, RequestTarget};
-use http::header::{CONTENT_LENGTH, EXPECT, HOST, TRANSFER_ENCODING, UPGRADE};
+use fields::Fields;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version};
 
 /// Header fields in one head, by default.
 pub const HEADER_COUNT_MAX: usize = 128;
 /// Bytes of all header fields together, by default.
 pub const HEADER_BYTES_MAX: usize = 64 * 1024;
-/// What a field costs beside its name and value: `: ` and the end of the line.
-const HEADER_FRAMING_BYTES: usize = 4;
 /// Digits of a content length: more cannot be a 64-bit number.
 const LENGTH_DIGITS_MAX: usize = 19;
 
@@ -68,12 +68,10 @@ pub struct HeadView<'a> {
 pub struct CheckedHead {
     /// Path and query, whatever form the request line had.
     pub target: RequestTarget,
-    /// The authority that the request is for, in lower case, with its port if one was sent.
-    pub host: String,
     /// How the body is delimited.
     pub framing: Framing,
-    /// Whether the caller asks to change the protocol.
-    pub upgrade: bool,
+    /// What else there is in the head to look at.
+    pub noted: Noted,
 }
 
 /// How a request's body is delimited.
@@ -96,12 +94,12 @@ pub enum Framing {
 pub fn check_head(head: &HeadView<'_>, limits: &HeadLimits) -> Result<CheckedHead, HeadError> {
     check_version(head.version)?;
     check_method(head.method)?;
-    check_headers(head.headers, limits)?;
-    let framing = framing(head)?;
-    let host = host::check(head)?;
+    let fields = Fields::read(head.headers, limits)?;
+    let framing = framing(head.version, &fields)?;
+    host::check(head, fields.host)?;
     let target = target(head.uri)?;
     check_no_override(target.query_pairs())?;
-    Ok(CheckedHead { target, host, framing, upgrade: head.headers.contains_key(UPGRADE) })
+    Ok(CheckedHead { target, framing, noted: fields.noted })
 }
 
 fn check_version(version: Version) -> Result<(), HeadError> {
@@ -120,25 +118,10 @@ fn check_method(method: &Method) -> Result<(), HeadError> {
     }
 }
 
-fn check_headers(headers: &HeaderMap, limits: &HeadLimits) -> Result<(), HeadError> {
-    if headers.len() > limits.header_count {
-        return Err(HeadError::HeaderCount { limit: limits.header_count });
-    }
-    let cost = |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len() + HEADER_FRAMING_BYTES;
-    if headers.iter().map(cost).sum::<usize>() > limits.header_bytes {
-        return Err(HeadError::HeaderBytes { limit: limits.header_bytes });
-    }
-    // CGI-style servers turn `-` into `_`, so `Transfer_Encoding` becomes the header it is not.
-    match headers.keys().find(|name| name.as_str().contains('_')) {
-        Some(name) => Err(HeadError::header_name(name)),
-        None => Ok(()),
-    }
-}
-
-fn framing(head: &HeadView<'_>) -> Result<Framing, HeadError> {
-    let encoding = single(head.headers, &TRANSFER_ENCODING).map_err(|()| HeadError::TransferEncoding)?;
-    let length = single(head.headers, &CONTENT_LENGTH).map_err(|()| HeadError::ContentLength)?;
-    match single(head.headers, &EXPECT).map_err(|()| HeadError::Expect)? {
+fn framing(version: Version, fields: &Fields<'_>) -> Result<Framing, HeadError> {
+    let encoding = fields.transfer_encoding.at_most_once().map_err(|()| HeadError::TransferEncoding)?;
+    let length = fields.content_length.at_most_once().map_err(|()| HeadError::ContentLength)?;
+    match fields.expect.at_most_once().map_err(|()| HeadError::Expect)? {
         Some(value) if !value.as_bytes().eq_ignore_ascii_case(b"100-continue") => return Err(HeadError::Expect),
         Some(_) | None => {}
     }
@@ -146,14 +129,10 @@ fn framing(head: &HeadView<'_>) -> Result<Framing, HeadError> {
         (Some(_), Some(_)) => Err(HeadError::LengthWithEncoding),
         (Some(encoding), None) => {
             let chunked = encoding.as_bytes().eq_ignore_ascii_case(b"chunked");
-            if chunked && head.version == Version::HTTP_11 {
-                Ok(Framing::Chunked)
-            } else {
-                Err(HeadError::TransferEncoding)
-            }
+            if chunked && version == Version::HTTP_11 { Ok(Framing::Chunked) } else { Err(HeadError::TransferEncoding) }
         }
         (None, Some(length)) => content_length(length).map(Framing::Length).ok_or(HeadError::ContentLength),
-        (None, None) if head.version == Version::HTTP_2 => Ok(Framing::Stream),
+        (None, None) if version == Version::HTTP_2 => Ok(Framing::Stream),
         (None, None) => Ok(Framing::Absent),
     }
 }

@@ -1,7 +1,7 @@
 //! Which heads pass, which are refused and as what, and which fields cross the gateway.
 
 use super::{
-    CheckedHead, Framing, HeadError, HeadLimits, HeadView, Prefer, Reason, check_head, check_json_content_type,
+    CheckedHead, Framing, HeadError, HeadLimits, HeadView, Noted, Prefer, Reason, check_head, check_json_content_type,
     check_no_content_encoding, strip_for_caller, strip_for_upstream,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version};
@@ -38,9 +38,9 @@ fn a_plain_request_passes() {
     let fields = [("host", "GW.Example:8080"), ("content-length", "12"), ("expect", "100-continue")];
     let head = checked(Version::HTTP_11, "POST", "/refunds?dry=1", &fields).expect("plain");
     assert_eq!(head.target.as_str(), "/refunds?dry=1");
-    assert_eq!((head.host.as_str(), head.framing, head.upgrade), ("gw.example:8080", Framing::Length(12), false));
+    assert_eq!((head.framing, head.noted), (Framing::Length(12), Noted { not_for_upstream: true, ..Noted::default() }));
     let head = checked(Version::HTTP_11, "GET", "/", &[HOST, ("upgrade", "websocket")]).expect("plain");
-    assert_eq!((head.framing, head.upgrade), (Framing::Absent, true));
+    assert_eq!((head.framing, head.noted.upgrade), (Framing::Absent, true));
     let head = checked(Version::HTTP_11, "PUT", "/", &[HOST, ("transfer-encoding", "chunked")]).expect("plain");
     assert_eq!(head.framing, Framing::Chunked);
 }
@@ -63,15 +63,15 @@ fn methods_pass_in_exactly_their_own_spelling() {
 
 #[test]
 fn exactly_one_valid_host_is_wanted() {
-    let check = |version: Version, uri: &str, hosts: &[&str], expected: Result<&str, &str>| {
+    let check = |version: Version, uri: &str, hosts: &[&str], expected: Result<(), &str>| {
         let fields: Vec<_> = hosts.iter().map(|host| ("host", *host)).collect();
         let found = checked(version, "GET", uri, &fields);
-        let found = found.as_ref().map(|head| head.host.as_str()).map_err(|error| error.code());
+        let found = found.as_ref().map(drop).map_err(|error| error.code());
         assert_eq!(found, expected, "{uri} {hosts:?}");
     };
     for host in ["a", "a.b-c.example.", "127.0.0.1:80", "[::1]", "[2001:db8::1]:8443", "my_service:1"] {
-        check(Version::HTTP_11, "/", &[host], Ok(host));
-        check(Version::HTTP_10, "/", &[host], Ok(host));
+        check(Version::HTTP_11, "/", &[host], Ok(()));
+        check(Version::HTTP_10, "/", &[host], Ok(()));
     }
     for host in [
         "",
@@ -106,12 +106,30 @@ fn exactly_one_valid_host_is_wanted() {
     check(Version::HTTP_10, "/", &[], Err("host"));
     check(Version::HTTP_11, "/", &["a", "a"], Err("host"));
     check(Version::HTTP_11, "/", &["a", "b"], Err("host"));
-    check(Version::HTTP_2, "https://a:1/", &[], Ok("a:1"));
-    check(Version::HTTP_2, "https://a:1/", &["A:1"], Ok("a:1"));
+    check(Version::HTTP_2, "https://a:1/", &[], Ok(()));
+    check(Version::HTTP_2, "https://a:1/", &["A:1"], Ok(()));
     check(Version::HTTP_2, "https://a:1/", &["b:1"], Err("host"));
     check(Version::HTTP_2, "https://a/", &["a", "a"], Err("host"));
     check(Version::HTTP_2, "https://u@a/", &[], Err("host"));
     check(Version::HTTP_2, "/", &[], Err("host"));
+}
+
+#[test]
+fn what_is_in_a_head_is_noted() {
+    let noted = |name: &str| {
+        let head = checked(Version::HTTP_11, "POST", "/", &[HOST, ("content-length", "1"), (name, "x")]);
+        head.expect("plain").noted
+    };
+    let none = Noted::default();
+    assert_eq!(noted("x-other"), none);
+    assert_eq!(noted("authorization"), none);
+    assert_eq!(noted("upgrade"), Noted { upgrade: true, not_for_upstream: true, ..none });
+    assert_eq!(noted("prefer"), Noted { prefer: true, ..none });
+    assert_eq!(noted("idempotency-key"), Noted { idempotency_key: true, ..none });
+    assert_eq!(noted("traceparent"), Noted { traceparent: true, ..none });
+    for name in ["connection", "te", "holdpoint-token", "holdpoint-x", "x-forwarded-for", "x-real-ip", "forwarded"] {
+        assert_eq!(noted(name), Noted { not_for_upstream: true, ..none }, "{name}");
+    }
 }
 
 #[test]

@@ -48,6 +48,34 @@ impl RequestTarget {
         Ok(Self { raw: raw.to_owned(), path_bytes, segments, query })
     }
 
+    /// The target that is left when the first `start` bytes of the path are cut off, up to a slash.
+    ///
+    /// It is what parsing the rest would give: the segments were checked one by one, and none of the checks knows the ones before.
+    ///
+    /// # Errors
+    /// The target as it was, when there is no slash at `start`.
+    pub fn below(mut self, start: usize) -> Result<Self, Self> {
+        if self.path().as_bytes().get(start) != Some(&b'/') {
+            return Err(self);
+        }
+        if start > 0 {
+            let cut = self.raw.as_bytes()[..start].iter().filter(|byte| **byte == b'/').count();
+            self.segments.drain(..cut);
+            self.raw.drain(..start);
+            self.path_bytes -= start;
+        }
+        Ok(self)
+    }
+
+    /// The target with the path `/` and the same query.
+    pub fn at_root(mut self) -> Self {
+        self.raw.replace_range(..self.path_bytes, "/");
+        self.path_bytes = 1;
+        self.segments.clear();
+        self.segments.push(String::new());
+        self
+    }
+
     /// Path and query exactly as received: what goes upstream.
     pub fn as_str(&self) -> &str {
         &self.raw
@@ -230,6 +258,10 @@ fn path_segment(path: &str, range: Range<usize>) -> Result<String, TargetError> 
             byte if is_unreserved(byte) || b"!$&'()*+,=:@".contains(&byte) => {}
             _ => return Err(TargetError::Character { offset, part: Part::Path }),
         }
+    }
+    if !segment.as_bytes().contains(&b'%') {
+        // Nothing but ASCII passed above.
+        return Ok(segment.to_owned());
     }
     let not_text = TargetError::NotUtf8 { offset: range.start, part: Part::Path };
     let decoded = percent_decode_str(segment).decode_utf8().map_err(|_| not_text)?;

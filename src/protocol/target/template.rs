@@ -5,8 +5,9 @@
 //! that no rule knows.
 
 use super::{RequestTarget, TargetError, path_segments};
+use crate::domain::names::NameMap;
 use crate::protocol::json::folded;
-use std::collections::HashMap;
+use smallvec::SmallVec;
 
 /// Segments of one template.
 const TEMPLATE_SEGMENTS_MAX: usize = 64;
@@ -174,7 +175,7 @@ pub struct TemplateSet {
 
 #[derive(Debug, Clone, Default)]
 struct Node {
-    literals: HashMap<String, Node>,
+    literals: NameMap<Node>,
     parameter: Option<Box<Node>>,
     /// Method and position of the templates that end here.
     ends: Vec<(String, usize)>,
@@ -200,9 +201,9 @@ impl TemplateSet {
 
     /// Finds the template for a request.
     pub fn find(&self, method: &str, target: &RequestTarget) -> Lookup {
-        let exact: Vec<&str> = target.segments().iter().map(String::as_str).collect();
-        let loose: Vec<_> = trimmed(target.segments(), String::is_empty).iter().map(|text| folded(text)).collect();
-        match (self.exact.find(&exact, method), self.loose.find(&loose, method)) {
+        let loose: SmallVec<[_; 8]> =
+            trimmed(target.segments(), String::is_empty).iter().map(|text| folded(text)).collect();
+        match (self.exact.find(target.segments(), method), self.loose.find(&loose, method)) {
             (Some(exact), Some(loose)) if exact == loose => Lookup::Exact(exact),
             // The folded path may lead to a literal that the exact one passes by: `/users/Me` beside `/users/me`.
             (_, Some(loose)) => Lookup::Near(loose),
@@ -222,7 +223,7 @@ impl Node {
         position: usize,
     ) -> Option<usize> {
         let end = path.iter().fold(self, |node, segment| match segment {
-            Segment::Literal(text) => node.literals.entry(key(text)).or_default(),
+            Segment::Literal(text) => node.literals.entry(key(text).into()).or_default(),
             Segment::Parameter(_) => node.parameter.get_or_insert_default(),
         });
         let earlier = end.ends.iter().find(|(other, _)| other == method).map(|(_, position)| *position);

@@ -30,6 +30,20 @@ fn the_one_spelling_of_a_path_is_kept_as_it_is() {
     assert_eq!(target("/caf%C3%A9/a%20b?x=/../%2e").decoded_path(), "/café/a b");
 }
 
+#[test]
+fn what_is_left_below_a_slash_is_what_parsing_it_gives() {
+    for raw in ["/", "/a", "/a/", "/a/b%20c/d/?x=/1&y", "/caf%C3%A9/x%3Fy?", "/a/b?q=/"] {
+        let whole = target(raw);
+        for start in 0..=raw.len() {
+            let expected =
+                whole.path().get(start..).filter(|rest| rest.starts_with('/')).map(|_| target(&raw[start..]));
+            assert_eq!(whole.clone().below(start).ok(), expected, "{raw} from {start}");
+        }
+        let query = whole.query().map_or_else(String::new, |query| format!("?{query}"));
+        assert_eq!(whole.at_root(), target(&format!("/{query}")), "{raw}");
+    }
+}
+
 const AMBIGUOUS_PATHS: &[&str] = &[
     "",
     "refunds",

@@ -12,7 +12,7 @@ use crate::gate::intake::admit_message;
 use crate::protocol::mcp::sse;
 use crate::protocol::target::RequestTarget;
 
-use super::super::body::{AnswerBody, CallBody};
+use super::super::body::AnswerBody;
 use super::super::routes::Upstream;
 use super::super::upstream::{self, Outgoing};
 
@@ -42,9 +42,9 @@ pub(super) async fn ask(
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(ACCEPT, HeaderValue::from_static("application/json, text/event-stream"));
     let body = Bytes::from(message.to_string());
-    let outgoing = Outgoing { method: Method::POST, target, headers, body: CallBody::judged(Some(body)) };
+    let outgoing = Outgoing::judged(upstream, Method::POST, &target, headers, Some(body));
     let response =
-        upstream::forward(admit_message(), upstream, outgoing).await.map_err(|problem| problem.detail().to_owned())?;
+        upstream::send(admit_message(), upstream, outgoing).await.map_err(|problem| problem.detail().to_owned())?;
     let (head, body) = response.into_parts();
     if !head.status.is_success() {
         return Err(format!("it answered {}", head.status));

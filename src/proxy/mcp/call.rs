@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::Response;
 
-use crate::domain::policy::{CompiledPolicy, Decision, VerdictKind};
+use crate::domain::policy::{CompiledPolicy, Decision, HOLD_DEFAULT, VerdictKind};
 use crate::domain::value::Value;
 use crate::gate::intake::{Body, Entry, Shown, admit_continuation};
 use crate::gate::parking::{Entered, Held, Order, Patience, RuleTerms};
@@ -118,7 +118,7 @@ impl Proxy {
             Act::Hidden => Ok(answer::unknown_tool(id, call.name)),
             Act::Send(permit) => {
                 let (upstream, agent) = (post.upstream.clone(), post.request.agent.clone());
-                let sent = upstream::forward(permit, &upstream, post.outgoing()).await;
+                let sent = upstream::send(permit, &upstream, post.outgoing()).await;
                 let response = sent.unwrap_or_else(|problem| about.answer(problem));
                 if call.task.is_none() || revision != Revision::November2025 {
                     return Ok(response);
@@ -133,7 +133,8 @@ impl Proxy {
                 Ok(self.hold_as_task(post, about, *terms, trace_id).await)
             }
             Act::Park(terms, hold) => {
-                let with_token = if token.is_some() { hold.max(WITH_PROGRESS) } else { hold };
+                // A rule that says less than usual means it.
+                let with_token = if token.is_some() && hold >= HOLD_DEFAULT { hold.max(WITH_PROGRESS) } else { hold };
                 let most = if revision.is_stateless() { rounds::ROUND_MAX } else { surface.wait_max };
                 let budget = post.inline_budget.unwrap_or(with_token).min(most).min(surface.wait_max);
                 let trace_id = trace_of(&call, &post.trace);
@@ -145,20 +146,20 @@ impl Proxy {
     }
 
     async fn judge_call(&self, policy: &CompiledPolicy, post: &Post, call: &ToolCall<'_>) -> Result<Act, Refusal> {
-        let entry = Entry::new(&self.gate, policy, post.request.facts());
+        let entry = Entry::new(&self.gate, policy, post.request.facts(), self.gate.now());
         if let Some(key) = call.arguments.and_then(|args| entry.confusable_key(args)) {
             return Err(Refusal::variant(&key));
         }
         let hides = post.upstream.mcp.as_ref().is_some_and(|settings| settings.hides_blocked);
         if hides
-            && let Decision::Verdict(verdict) = entry.judge(Body::Unread)
+            && let Decision::Verdict(verdict) = entry.judge(Body::Unread, Stopwatch::start())
             && verdict.kind == VerdictKind::Blocked
         {
             entry.deny(&verdict).await;
             return Ok(Act::Hidden);
         }
         let body = call.arguments.map_or(Body::Absent, Body::Read);
-        let Decision::Verdict(verdict) = entry.judge(body) else {
+        let Decision::Verdict(verdict) = entry.judge(body, Stopwatch::start()) else {
             return Err(Refusal::internal("policy asked again for a body that was read"));
         };
         Ok(match verdict.kind {
@@ -288,7 +289,7 @@ impl Proxy {
     async fn go_on(&self, post: Post, about: &About) -> Response<AnswerBody> {
         let (upstream, agent, fingerprint) =
             (post.upstream.clone(), post.request.agent.clone(), post.request.fingerprint());
-        let sent = upstream::forward(admit_continuation(), &upstream, post.outgoing()).await;
+        let sent = upstream::send(admit_continuation(), &upstream, post.outgoing()).await;
         let response = sent.unwrap_or_else(|problem| about.answer(problem));
         let edit = self.rounds.carry(self.gate.clone(), agent, String::new(), fingerprint);
         Rewrite { id: about.id.clone(), edit, takes_errors: false }.apply(response, &self.tracker).await

@@ -14,6 +14,8 @@ use crate::gate::intake::{Body, Entry};
 use crate::problem::Problem;
 use crate::protocol::mcp::{Revision, TASKS_EXTENSION, is_tool_name};
 
+use crate::telemetry::stopwatch::Stopwatch;
+
 use super::super::routes::Upstream;
 use super::rewrite::Edit;
 
@@ -114,7 +116,7 @@ impl Asked {
         let prefix = self.upstream.mcp.as_ref().map_or("", |settings| settings.tool_prefix.as_str());
         let tool = format!("{prefix}{name}");
         let call = crate::gate::intake::Call { tool: &tool, ..self.request.facts() };
-        match Entry::new(&self.gate, &self.policy, call).judge(Body::Unread) {
+        match Entry::new(&self.gate, &self.policy, call, self.gate.now()).judge(Body::Unread, Stopwatch::start()) {
             Decision::Verdict(verdict) => match verdict.kind {
                 VerdictKind::Allowed | VerdictKind::Audit => Standing::Free,
                 VerdictKind::WaitingForApproval => Standing::MayBeHeld,

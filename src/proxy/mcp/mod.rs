@@ -43,8 +43,8 @@ use crate::protocol::trace::TraceParent;
 use crate::telemetry::stopwatch::Stopwatch;
 
 use super::Proxy;
-use super::body::{AnswerBody, CallBody, read_whole};
-use super::call::{Recognised, check_body};
+use super::body::{AnswerBody, read_whole};
+use super::call::{Unread, check_body};
 use super::refusal::Refusal;
 use super::routes::Upstream;
 use super::surface::Surface;
@@ -105,7 +105,7 @@ impl Post {
 
     fn outgoing(self) -> Outgoing {
         let HeldRequest { method, target, headers, body, .. } = self.request;
-        Outgoing { method, target, headers, body: CallBody::judged(body) }
+        Outgoing::judged(&self.upstream, method, &target, headers, body)
     }
 }
 
@@ -116,14 +116,15 @@ impl Proxy {
         id: RequestId,
         surface: &Surface,
         policy: &Arc<CompiledPolicy>,
-        call: Recognised<'_>,
+        call: Unread,
         watch: Stopwatch,
     ) -> Response<AnswerBody> {
         let agent = call.agent.clone();
-        let several = call.destination.several;
+        let several = call.several.clone();
         let refused = match call.method {
-            _ if !several.is_empty() && resume::resumed(&call.headers).is_none() => {
-                match self.mcp_several(surface, policy, call, several, watch).await {
+            _ if several.is_some() && resume::resumed(&call.headers).is_none() => {
+                let servers = several.as_deref().unwrap_or_default();
+                match self.mcp_several(surface, policy, call, servers, watch).await {
                     Ok(response) => return response,
                     Err(refused) => refused,
                 }
@@ -139,12 +140,9 @@ impl Proxy {
                 {
                     return self.mcp_resume(surface, &call, &event).await;
                 }
-                let upstream = call.destination.upstream.clone();
-                let Recognised { method, headers, destination, .. } = call;
-                let outgoing = Outgoing { method, target: destination.target, headers, body: CallBody::judged(None) };
-                return upstream::forward(admit_message(), &upstream, outgoing)
-                    .await
-                    .unwrap_or_else(super::answer::own);
+                let Unread { upstream, method, headers, target, .. } = call;
+                let outgoing = Outgoing::judged(&upstream, method, &target, headers, None);
+                return upstream::send(admit_message(), &upstream, outgoing).await.unwrap_or_else(super::answer::own);
             }
             _ => Refused::from(Refusal::mcp_method(&call.method)),
         };
@@ -156,7 +154,7 @@ impl Proxy {
         &self,
         surface: &Surface,
         policy: &Arc<CompiledPolicy>,
-        call: Recognised<'_>,
+        call: Unread,
         watch: Stopwatch,
     ) -> Result<Response<AnswerBody>, Refused> {
         let post = read(call, surface).await?;
@@ -267,24 +265,23 @@ fn task_request<'a>(
 /// Forwards a message that is no call.
 async fn pass(post: Post) -> Result<Response<AnswerBody>, crate::problem::Problem> {
     let upstream = post.upstream.clone();
-    upstream::forward(admit_message(), &upstream, post.outgoing()).await
+    upstream::send(admit_message(), &upstream, post.outgoing()).await
 }
 
 /// Reads the body whole. A message that cannot be judged is refused, whatever it is.
-async fn read(call: Recognised<'_>, surface: &Surface) -> Result<Post, Refusal> {
-    let Recognised { agent, destination, method, mut headers, trace, body, .. } = call;
+async fn read(call: Unread, surface: &Surface) -> Result<Post, Refusal> {
+    let Unread { agent, upstream, target, inline_budget, method, mut headers, trace, body, .. } = call;
     let bytes = read_whole(body, surface.body_bytes_max, surface.body_timeout).await?;
     check_body(&method, &headers, &bytes)?;
     // Answers are read here; they are small, and the caller's connection is near.
     headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-    let inline_budget = surface.inline_budgets.get(&agent).copied().or(destination.inline_budget);
-    let upstream = destination.upstream.clone();
+    let inline_budget = surface.inline_budgets.get(&agent).copied().or(inline_budget);
     let request = HeldRequest {
         agent,
         upstream: upstream.name.clone(),
         tool: String::new(),
         method,
-        target: destination.target,
+        target,
         headers,
         body: Some(bytes),
         protocol: Protocol::Mcp,

@@ -22,7 +22,7 @@ use crate::protocol::mcp::{Id, Revision};
 
 use super::super::Proxy;
 use super::super::body::AnswerBody;
-use super::super::call::Recognised;
+use super::super::call::Unread;
 use super::super::surface::Surface;
 use super::answer::{self, About};
 use super::call::HeldCall;
@@ -77,12 +77,7 @@ fn open(gate: &Gate, agent: &AgentId, event: &str) -> Option<Place> {
 
 impl Proxy {
     /// Goes on waiting where a stream broke.
-    pub(super) async fn mcp_resume(
-        &self,
-        surface: &Surface,
-        call: &Recognised<'_>,
-        event: &str,
-    ) -> Response<AnswerBody> {
+    pub(super) async fn mcp_resume(&self, surface: &Surface, call: &Unread, event: &str) -> Response<AnswerBody> {
         let unknown = || {
             super::super::answer::own(Problem::new(
                 crate::problem::Code::NotFound,
@@ -103,7 +98,7 @@ impl Proxy {
             Ok(None) => return unknown(),
             Err(error) => return about.answer(Problem::from(error)),
         };
-        let upstream = call.destination.upstream.clone();
+        let upstream = call.upstream.clone();
         if waiting.request().upstream != upstream.name {
             return unknown();
         }

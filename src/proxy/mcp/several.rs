@@ -29,7 +29,7 @@ use crate::telemetry::stopwatch::Stopwatch;
 
 use super::super::Proxy;
 use super::super::body::AnswerBody;
-use super::super::call::Recognised;
+use super::super::call::Unread;
 use super::super::refusal::Refusal;
 use super::super::routes::Upstream;
 use super::super::surface::Surface;
@@ -106,7 +106,7 @@ impl Proxy {
         &self,
         surface: &Surface,
         policy: &Arc<CompiledPolicy>,
-        call: Recognised<'_>,
+        call: Unread,
         servers: &[Arc<Upstream>],
         watch: Stopwatch,
     ) -> Result<Response<AnswerBody>, Refused> {

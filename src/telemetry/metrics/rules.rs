@@ -14,12 +14,14 @@ use super::families;
 use super::labels::{ClosedAs, Mode, SlaOutcome, Source, Verdict};
 use super::upstreams::OTHER;
 use crate::domain::approval::Risk;
+use crate::domain::names::NameMap;
+use crate::domain::policy::API_LABEL;
 use crate::store::QueueFigures;
 
 /// How many rules have series of their own.
 pub const RULES_NAMED_MAX: usize = 50;
 /// What approvals asked for through the API are counted under. Always there, beside the named rules.
-pub const API_RULE: &str = "api";
+pub const API_RULE: &str = API_LABEL;
 
 /// A rule as metrics know it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -77,7 +79,7 @@ impl RuleMetrics {
 #[derive(Debug, Default)]
 struct Named {
     rules: HashSet<KnownRule>,
-    handles: HashMap<String, RuleMetrics>,
+    handles: NameMap<RuleMetrics>,
 }
 
 impl Named {
@@ -148,7 +150,7 @@ impl Rules {
                 let handle = self.families.handle(rule, if fits { &rule.label } else { OTHER });
                 if fits {
                     named.rules.insert(rule.clone());
-                    named.handles.entry(rule.label.clone()).or_insert_with(|| handle.clone());
+                    named.handles.entry(rule.label.as_str().into()).or_insert_with(|| handle.clone());
                 }
                 handle
             })

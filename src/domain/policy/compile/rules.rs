@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 
 use super::{
     APPROVALS_MAX, Compiler, GLOB_BYTES_MAX, ID_BYTES_MAX, LIST_MAX, PathSegment, PolicyFile, REGEX_SOURCE_BYTES_MAX,
-    TEXT_BYTES_MAX,
+    RESERVED_LABELS, TEXT_BYTES_MAX,
 };
 use crate::domain::approval::Slot;
 use crate::domain::duration;
@@ -36,6 +36,12 @@ impl Place<'_> {
         path.push(PathSegment::Index(index));
         Self { file: self.file, path }
     }
+}
+
+/// What a rule without an id is called: the text of its match, told apart from what stands for no rule.
+fn label_of(matches: &Match) -> String {
+    let text = matches.text();
+    if RESERVED_LABELS.contains(&text.as_str()) { format!("match: {text}") } else { text }
 }
 
 impl Compiler {
@@ -76,7 +82,7 @@ impl Compiler {
         let written = serde_json::to_vec(&(rule, mode)).unwrap_or_default();
         Rule {
             id: rule.id.clone(),
-            label: rule.id.clone().unwrap_or_else(|| rule.matches.text()),
+            label: rule.id.clone().unwrap_or_else(|| label_of(&rule.matches)),
             file: file.name.clone(),
             position,
             action: rule.action,
@@ -96,6 +102,10 @@ impl Compiler {
         let place = place.key("id");
         if id.is_empty() || id.chars().any(char::is_control) {
             self.at(&place, "an `id` needs at least one character and no control characters", None);
+        }
+        if RESERVED_LABELS.contains(&id.as_str()) {
+            let message = format!("the id `{id}` is what decisions without a rule are recorded under");
+            self.at(&place, message, Some("give the rule another id: `default` and `api` are reserved"));
         }
         self.check_length(&place, id, ID_BYTES_MAX);
         if let Some(other) = self.ids.insert(id.clone(), place.file.to_owned()) {

@@ -232,6 +232,31 @@ fn files_form_one_list_in_name_order_and_may_not_contradict_each_other() {
 }
 
 #[test]
+fn no_rule_goes_by_what_stands_for_no_rule() {
+    let errors = compile(vec![file(
+        "a.yaml",
+        "version: 1\nrules: [{id: default, match: x, action: allow}, {id: api, match: y, action: allow}, {id: Default, match: z, action: allow}]\n",
+    )])
+    .expect_err("reserved");
+    let messages: Vec<_> = errors.iter().map(|error| error.message.as_str()).collect();
+    assert_eq!(
+        messages,
+        [
+            "the id `default` is what decisions without a rule are recorded under",
+            "the id `api` is what decisions without a rule are recorded under",
+        ]
+    );
+    assert!(errors[0].hint.as_deref().is_some_and(|hint| hint.contains("another id")), "{errors:?}");
+
+    let unnamed = compile(vec![file(
+        "a.yaml",
+        "version: 1\nrules: [{match: api, action: block}, {match: apis, action: block}]\n",
+    )]);
+    let labels: Vec<_> = unnamed.expect("no id").rules().iter().map(|rule| rule.label().to_owned()).collect();
+    assert_eq!(labels, ["match: api", "apis"]);
+}
+
+#[test]
 fn unknown_keys_wrong_types_and_bad_durations_do_not_parse() {
     for (yaml, message) in [
         ("version: 2\nrules: []\n", "version 2 is unknown"),
