@@ -47,6 +47,8 @@ fn commands() -> Vec<(&'static str, Command)> {
         ("fail, returned", Command::Fail { reason: text(), permit: PermitFate::Returned }),
         ("fail, spent", Command::Fail { reason: text(), permit: PermitFate::Spent }),
         ("lose track", Command::LoseTrack { reason: text() }),
+        ("void", Command::Void { reason: text(), doubt: Doubt::None }),
+        ("void, in doubt", Command::Void { reason: text(), doubt: Doubt::Since(at(50)) }),
         ("resolve", resolve("alice", Settlement::Committed, "seen")),
     ]
 }
