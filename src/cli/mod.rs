@@ -1,13 +1,18 @@
 //! The commands. Each parses its arguments, calls the library, prints, and says how it went by its exit code: 0 for yes, 1 for
 //! no, 2 when it could not find out.
 
+pub mod audit;
+pub mod backup;
 pub mod check;
 pub mod demo;
 pub mod healthcheck;
 mod logs;
+pub mod migrate;
 pub mod policy;
+pub mod restore;
 pub mod schema;
 pub mod serve;
+mod stores;
 pub mod token;
 
 use std::io::Write;
@@ -34,6 +39,15 @@ enum Command {
     /// Work on policies: explain, test, lint, schema
     #[command(subcommand)]
     Policy(policy::PolicyCommand),
+    /// Read, check and export the audit trail
+    #[command(subcommand)]
+    Audit(audit::AuditCommand),
+    /// Copy the store, while a gateway serves it or not
+    Backup(backup::BackupArgs),
+    /// Put a backup in the place of the store
+    Restore(restore::RestoreArgs),
+    /// Bring the store's schema up to date, or seal it anew with another key
+    Migrate(migrate::MigrateArgs),
     /// Make and hash credentials
     #[command(subcommand)]
     Token(token::TokenCommand),
@@ -55,6 +69,10 @@ pub fn main() -> ExitCode {
         Command::Demo(args) => demo::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Policy(command) => policy::run(&command),
+        Command::Audit(command) => audit::run(&command),
+        Command::Backup(args) => backup::run(&args),
+        Command::Restore(args) => restore::run(&args),
+        Command::Migrate(args) => migrate::run(&args),
         Command::Token(command) => token::run(&command),
         Command::Healthcheck(args) => healthcheck::run(&args),
         Command::Completion { shell } => {

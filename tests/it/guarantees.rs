@@ -2,7 +2,7 @@
 //! that belong to no other file are in the modules below.
 
 mod behaviour;
-mod keys;
+pub(crate) mod keys;
 mod limits;
 mod secrets;
 

@@ -15,7 +15,10 @@ use crate::store::Error;
 /// `HPNT`: tells this store's files from other programs' SQLite files.
 const APPLICATION_ID: i32 = 0x4850_4e54;
 /// Each is one transaction; the schema's number is how many of them a file has been through.
-const MIGRATIONS: &[&str] = &[include_str!("../../../migrations/sqlite/0001_approvals.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("../../../migrations/sqlite/0001_approvals.sql"),
+    include_str!("../../../migrations/sqlite/0002_keys_and_ends.sql"),
+];
 /// The schema that this binary writes.
 pub(super) const KNOWN: u32 = MIGRATIONS.len() as u32;
 /// How long to wait for a lock that another program (a backup, a shell) holds.
@@ -37,13 +40,7 @@ pub(super) struct FileLock {
 /// A missing folder is made, but not the folders above it: those are more likely a spelling mistake.
 pub(super) fn create(path: &Path) -> Result<PathBuf, Error> {
     let failed = |what: &str, error: io::Error| unavailable(format!("{}: {what}: {error}", path.display()));
-    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty() && !folder.exists()) {
-        std::fs::DirBuilder::new()
-            .mode(0o700)
-            .create(folder)
-            .and_then(|()| sync_folder(folder.parent().unwrap_or(folder)))
-            .map_err(|error| failed(&format!("cannot create the folder `{}`", folder.display()), error))?;
-    }
+    create_folder(path)?;
     match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
         Ok(_) => {}
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
@@ -53,8 +50,20 @@ pub(super) fn create(path: &Path) -> Result<PathBuf, Error> {
     if path.is_file() { Ok(path) } else { Err(unavailable(format!("{}: not a file", path.display()))) }
 }
 
+/// Makes the folder of the file `path` if there is none.
+pub(super) fn create_folder(path: &Path) -> Result<(), Error> {
+    let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty() && !folder.exists()) else {
+        return Ok(());
+    };
+    std::fs::DirBuilder::new()
+        .mode(0o700)
+        .create(folder)
+        .and_then(|()| sync_folder(folder.parent().unwrap_or(folder)))
+        .map_err(|error| unavailable(format!("the folder `{}` cannot be created: {error}", folder.display())))
+}
+
 /// A power cut must not lose the name of a folder whose contents were acknowledged. (SQLite does the same for the file.)
-fn sync_folder(folder: &Path) -> io::Result<()> {
+pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
     let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
     File::open(folder)?.sync_all()
 }
@@ -125,6 +134,21 @@ pub(super) fn reader(path: &Path) -> Result<Connection, Error> {
     }
 }
 
+/// A connection that cannot write, to a store of this schema or an earlier one; and which it is.
+pub(super) fn looker(path: &Path) -> Result<(Connection, u32), Error> {
+    let conn = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    conn.execute_batch("PRAGMA query_only = ON;").map_err(|error| at(path, error))?;
+    match recognise(&conn, path)? {
+        0 => Err(corrupt(format!("{} is empty: it holds no store", path.display()))),
+        found => Ok((conn, found)),
+    }
+}
+
+/// A connection that writes to a file as it is: no schema is asked for or made.
+pub(super) fn raw(path: &Path) -> Result<Connection, Error> {
+    connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)
+}
+
 fn connect(path: &Path, flags: OpenFlags) -> Result<Connection, Error> {
     let conn = Connection::open_with_flags(path, flags).map_err(|error| at(path, error))?;
     conn.busy_timeout(BUSY_TIMEOUT).map_err(|error| at(path, error))?;
@@ -172,7 +196,7 @@ fn migrate(conn: &mut Connection, found: u32, path: &Path) -> Result<(), Error> 
     Ok(())
 }
 
-fn at(path: &Path, error: rusqlite::Error) -> Error {
+pub(super) fn at(path: &Path, error: rusqlite::Error) -> Error {
     match super::rows::failed(error) {
         Error::Unavailable(what) => unavailable(format!("{}: {what}", path.display())),
         Error::Corrupt(what) => corrupt(format!("{}: {what}", path.display())),
