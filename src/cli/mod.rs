@@ -1,6 +1,7 @@
 //! The commands. Each parses its arguments, calls the library, prints, and says how it went by its exit code: 0 for yes, 1 for
 //! no, 2 when it could not find out.
 
+pub mod approvals;
 pub mod audit;
 pub mod backup;
 pub mod check;
@@ -39,6 +40,9 @@ enum Command {
     /// Work on policies: explain, test, lint, schema
     #[command(subcommand)]
     Policy(policy::PolicyCommand),
+    /// See and decide what waits for approval, at a running gateway
+    #[command(subcommand)]
+    Approvals(approvals::ApprovalsCommand),
     /// Read, check and export the audit trail
     #[command(subcommand)]
     Audit(audit::AuditCommand),
@@ -69,6 +73,7 @@ pub fn main() -> ExitCode {
         Command::Demo(args) => demo::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Policy(command) => policy::run(&command),
+        Command::Approvals(command) => approvals::run(&command),
         Command::Audit(command) => audit::run(&command),
         Command::Backup(args) => backup::run(&args),
         Command::Restore(args) => restore::run(&args),

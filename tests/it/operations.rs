@@ -1,5 +1,6 @@
 //! The operator's commands on the store and on the trail, with the real binary on real files.
 
+mod approvals;
 mod audit;
 mod backup;
 mod keys;

@@ -10,9 +10,10 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 
-use crate::domain::audit::{BadRecord, Record};
+use crate::domain::audit::{Actor, BadRecord, Event, Record};
 use crate::store::sqlite::SqliteStore;
 use crate::store::{AuditFilter, Error, Store as _};
+use crate::web::text::visible;
 
 /// Records read at a time.
 const BATCH: u32 = 500;
@@ -89,4 +90,22 @@ async fn each(
         }
     }
     Ok(filter.after)
+}
+
+/// One record for people:
+/// `17  2026-01-01T00:00:00.000Z  approval_approved  reviewer alice  apr_…  {"status":"approved"}`
+pub(in crate::cli) fn describe(seq: u64, event: &str) -> String {
+    let Ok(event) = serde_json::from_str::<Event>(event) else {
+        return format!("{seq:>6}  {}", visible(event));
+    };
+    let actor = match &event.actor {
+        Actor::Gateway => "gateway".to_owned(),
+        Actor::Agent(id) => format!("agent {id}"),
+        Actor::Reviewer(id) => format!("reviewer {id}"),
+        Actor::Unauthenticated => "nobody known".to_owned(),
+    };
+    let approval = event.approval.map_or_else(|| "-".to_owned(), |id| id.to_string());
+    let detail = serde_json::Value::Object(event.detail).to_string();
+    let (at, kind) = (event.at, event.kind.as_str());
+    format!("{seq:>6}  {at}  {kind:<18}  {:<20}  {approval}  {}", visible(&actor), visible(&detail))
 }

@@ -6,14 +6,13 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
-use super::{Stopped, each};
+use super::{Stopped, describe, each};
 use crate::cli::runtime;
 use crate::cli::stores::StoreArgs;
-use crate::domain::audit::{Actor, Event, Record};
+use crate::domain::audit::Record;
 use crate::domain::id::ApprovalId;
 use crate::store::sqlite::SqliteStore;
 use crate::store::{AuditFilter, Store as _};
-use crate::web::text::visible;
 
 /// How often new records are looked for.
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
@@ -95,25 +94,8 @@ async fn tail(args: &TailArgs, store: &SqliteStore) -> Result<(), Stopped> {
 fn show(out: &mut impl Write, shape: Shape, record: &Record) -> Result<(), Stopped> {
     let line = match shape {
         Shape::Json => record.to_line().map_err(|error| Stopped::NoLine(record.seq, error))?,
-        Shape::Text => text(record),
+        Shape::Text => describe(record.seq, &record.event),
     };
     writeln!(out, "{line}")?;
     Ok(())
-}
-
-/// `17  2026-01-01T00:00:00.000Z  approval_approved  reviewer alice  apr_…  {"status":"approved"}`
-fn text(record: &Record) -> String {
-    let Ok(event) = serde_json::from_str::<Event>(&record.event) else {
-        return format!("{:>6}  {}", record.seq, visible(&record.event));
-    };
-    let actor = match &event.actor {
-        Actor::Gateway => "gateway".to_owned(),
-        Actor::Agent(id) => format!("agent {id}"),
-        Actor::Reviewer(id) => format!("reviewer {id}"),
-        Actor::Unauthenticated => "nobody known".to_owned(),
-    };
-    let approval = event.approval.map_or_else(|| "-".to_owned(), |id| id.to_string());
-    let detail = serde_json::Value::Object(event.detail).to_string();
-    let (seq, at, kind) = (record.seq, event.at, event.kind.as_str());
-    format!("{seq:>6}  {at}  {kind:<18}  {:<20}  {approval}  {}", visible(&actor), visible(&detail))
 }

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use rusqlite::Connection;
+use sha2::{Digest, Sha256};
 
 use super::{expect, on_store, text};
 use crate::support::gateway::{Lines, holdpoint};
@@ -131,7 +132,20 @@ fn every_change_of_an_exported_file_is_named_at_the_record() {
     check("swap", &|lines| lines.swap(4, 5), "record 5:");
     check("no record", &|lines| lines[4] = "{}".to_owned(), "line 5, behind record 4");
     check("blank line", &|lines| lines.insert(4, String::new()), "line 5, behind record 4");
-    check("forged beginning", &|lines| drop(lines.drain(..1)), "");
+    let forged = |lines: &mut Vec<String>| {
+        let first: serde_json::Value = serde_json::from_str(&lines[0]).expect("a record");
+        let event =
+            lines[0].split("\"event\":").nth(1).and_then(|rest| rest.split(",\"previous\"").next()).expect("an event");
+        let mut hasher = Sha256::new();
+        hasher.update([0x11; 32]);
+        hasher.update(1_u64.to_be_bytes());
+        hasher.update(event.as_bytes());
+        let hash: String = hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        let (previous, old) = (first["previous"].as_str().expect("text"), first["hash"].as_str().expect("text"));
+        lines[0] = lines[0].replace(previous, &"11".repeat(32)).replace(old, &hash);
+    };
+    check("a first record that follows another", &forged, "record 1:");
+    check("a second first record", &|lines| lines.insert(1, lines[0].clone()), "record 2:");
     let head = lines.last().and_then(|line| serde_json::from_str::<serde_json::Value>(line).ok()).expect("a record");
     let head = format!("{}:{}", head["seq"], head["hash"].as_str().expect("a hash"));
     let (code, said) = verify(&lines[..records - 2], "\n", &["--expect", &head]);

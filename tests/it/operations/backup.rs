@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
-use holdpoint::domain::audit::Record;
+use holdpoint::domain::audit::{Record, verify_to};
 use holdpoint::store::sqlite::{Options, SqliteStore};
 use holdpoint::store::{AuditFilter, Filter, Store};
 use serde_json::json;
@@ -98,6 +98,7 @@ fn a_backup_under_load_is_a_prefix_of_the_history_with_every_decision_from_befor
         let (records, approvals) = read(file);
         assert!(records.len() < whole.len(), "it is earlier than the end");
         assert_eq!(records[..], whole[..records.len()], "a prefix, record by record");
+        verify_to(records.len() as u64, records.clone()).expect("its chain is intact");
         lengths.insert(records.len());
         let status = |id: &String| approvals.iter().find(|(known, _)| known == id).map(|(_, status)| status.as_str());
         assert!(made.iter().all(|id| status(id).is_some()), "every acknowledged approval is in it");
