@@ -70,6 +70,13 @@ fn work(args: &MigrateArgs, settings: &StoreSettings) -> Result<ExitCode, String
 }
 
 fn reseal(args: &MigrateArgs, settings: &StoreSettings, upkeep: &mut Upkeep) -> Result<ExitCode, String> {
+    let key_file = keys::key_file(&settings.path);
+    if settings.secret_key.is_none() && !key_file.exists() {
+        return Err(format!(
+            "there is no key: no `store.secret_key` is configured, and `{}` is missing",
+            key_file.display()
+        ));
+    }
     let sealer = keys::sealer(settings).map_err(|error| error.to_string())?;
     let done = upkeep.reseal(|id, sealed| keys::reseal(&sealer, id, sealed)).map_err(|error| error.to_string())?;
     let Resealed { resealed, lost_requests, lost_results } = &done;

@@ -62,8 +62,11 @@ enum Command {
         /// The shell
         shell: clap_complete::Shell,
     },
-    /// Print the manual page
-    Man,
+    /// Print the manual page, or that of a command
+    Man {
+        /// A command, such as `backup` or `audit verify`
+        command: Vec<String>,
+    },
 }
 
 /// Runs the command line of this process.
@@ -86,18 +89,34 @@ pub fn main() -> ExitCode {
             say(&String::from_utf8_lossy(&script));
             ExitCode::SUCCESS
         }
-        Command::Man => {
-            let mut page = Vec::new();
-            match clap_mangen::Man::new(Cli::command()).render(&mut page) {
-                Ok(()) => {
-                    say(&String::from_utf8_lossy(&page));
-                    ExitCode::SUCCESS
-                }
-                Err(error) => {
-                    complain(&error.to_string());
-                    ExitCode::FAILURE
-                }
+        Command::Man { command } => manual(&command),
+    }
+}
+
+/// The manual page of the command that these words name.
+fn manual(words: &[String]) -> ExitCode {
+    let mut root = Cli::command();
+    // Fills in what a command takes over from those above it, its full name among them.
+    root.build();
+    let mut command = &root;
+    for word in words {
+        match command.find_subcommand(word) {
+            Some(found) => command = found,
+            None => {
+                complain(&format!("error: there is no command `{}`", words.join(" ")));
+                return ExitCode::from(2);
             }
+        }
+    }
+    let mut page = Vec::new();
+    match clap_mangen::Man::new(command.clone()).render(&mut page) {
+        Ok(()) => {
+            say(&String::from_utf8_lossy(&page));
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            complain(&error.to_string());
+            ExitCode::FAILURE
         }
     }
 }

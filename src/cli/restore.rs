@@ -83,6 +83,12 @@ fn report(restored: &Restored, path: &str) -> String {
     };
     line("cancelled: ", &restored.cancelled, "that were pending: they may have been decided and sent since");
     line("unknown:   ", &restored.unknown, "that were approved: they may have been sent; a reviewer must settle them");
+    if restored.lapsed > 0 {
+        text.push_str(&format!(
+            "closed:    {} whose grant was over, unused, when the backup was made\n",
+            restored.lapsed
+        ));
+    }
     if let Some(aside) = &restored.set_aside {
         text.push_str(&format!("set aside: the store that was here is now {}\n", aside.display()));
     }

@@ -67,14 +67,14 @@ pub(super) fn lose_track(approval: &Approval, reason: &str, now: Timestamp) -> R
 }
 
 /// Takes a permit that nobody has used, or that is being used, out of the world. In doubt the outcome is unknown: the
-/// permit may have been used where this store did not see it. A grant that was over by then was not.
+/// permit may have been used where this store did not see it. A grant that was over by then was not; it is voided all the
+/// same, so that no clock brings it back.
 pub(super) fn void(approval: &Approval, reason: &str, doubt: Doubt, now: Timestamp) -> Step {
     let unknown = match (is_releasing(approval), permit_is_free(approval), doubt) {
         (Ok(()), _, _) => true,
         (Err(_), Err(_), _) => return Step::Same,
         (Err(_), Ok(()), Doubt::None) => false,
-        (Err(_), Ok(()), Doubt::Since(last)) if rules::grant_lasts(approval, last) => true,
-        (Err(_), Ok(()), Doubt::Since(_)) => return Step::Same,
+        (Err(_), Ok(()), Doubt::Since(last)) => rules::grant_lasts(approval, last),
     };
     let kind = if unknown { EventKind::ReleaseUnknown } else { EventKind::ReleaseRefused };
     let event = event::about(approval, kind, Actor::Gateway, now, json!({ "reason": reason }));

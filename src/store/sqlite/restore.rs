@@ -14,7 +14,7 @@ use super::ledger::{Known, Ledger};
 use super::rows::{self, failed};
 use super::schema::{self, beside};
 use super::{check, query};
-use crate::domain::approval::{Command, Doubt, Status};
+use crate::domain::approval::{Command, Doubt, Execution, Status};
 use crate::domain::audit::{Actor, Event, EventKind, Head};
 use crate::domain::id::ApprovalId;
 use crate::domain::time::Timestamp;
@@ -43,6 +43,8 @@ pub struct Restored {
     pub cancelled: Vec<ApprovalId>,
     /// What was approved and unsent, or being sent, and is unknown.
     pub unknown: Vec<ApprovalId>,
+    /// Approved, unsent, and past its grant when the backup was made: closed as not sent.
+    pub lapsed: u64,
     /// Where the store is now that stood in the place.
     pub set_aside: Option<PathBuf>,
 }
@@ -73,6 +75,7 @@ pub fn restore(path: &Path, from: &Path, existing: Existing, now: Timestamp) -> 
         for suffix in ["-wal", "-shm"] {
             drop(std::fs::remove_file(beside(&path, suffix)));
         }
+        schema::give_to_owner_of(&path, &new)?;
         put(&new, &path)?;
         Ok(restored)
     });
@@ -141,11 +144,21 @@ fn void_all(ledger: &mut Ledger<'_>, backup: Head, replaced: Option<Head>, now: 
          and must not be sent again on what the backup says"
     );
     let command = Command::Void { reason, doubt: Doubt::Since(since) };
-    let mut restored =
-        Restored { backup, newest, approvals: 0, cancelled: Vec::new(), unknown: Vec::new(), set_aside: None };
+    let mut restored = Restored {
+        backup,
+        newest,
+        approvals: 0,
+        cancelled: Vec::new(),
+        unknown: Vec::new(),
+        lapsed: 0,
+        set_aside: None,
+    };
     for id in ledger.unsettled()? {
         match ledger.apply(id, &command, now)? {
             Applied::Changed(approval) if approval.status() == Status::Cancelled => restored.cancelled.push(id),
+            Applied::Changed(approval) if matches!(approval.execution, Execution::Failed { .. }) => {
+                restored.lapsed += 1;
+            }
             Applied::Changed(_) => restored.unknown.push(id),
             Applied::Same(_) | Applied::Refused(..) | Applied::Missing => {}
         }

@@ -2,7 +2,7 @@
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -68,11 +68,30 @@ pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
+/// Hands `file` to whoever owns the store at `path`, or its folder when there is none: a command that root runs must not
+/// leave files that the gateway cannot open.
+pub(super) fn give_to_owner_of(path: &Path, file: &Path) -> Result<(), Error> {
+    let failed = |error: io::Error| unavailable(format!("{}: cannot be given to its owner: {error}", file.display()));
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let owner = std::fs::metadata(path).or_else(|_| std::fs::metadata(folder)).map_err(failed)?;
+    let found = std::fs::metadata(file).map_err(failed)?;
+    if (found.uid(), found.gid()) == (owner.uid(), owner.gid()) {
+        return Ok(());
+    }
+    match std::os::unix::fs::chown(file, Some(owner.uid()), Some(owner.gid())) {
+        // Only root may give files away, and not to owners from outside its container; anybody else uses the store as far as
+        // its owner lets them.
+        Err(error) if matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::InvalidInput) => Ok(()),
+        other => other.map_err(failed),
+    }
+}
+
 /// Takes the lock beside the file, or says that another process has it.
 pub(super) fn lock(path: &Path) -> Result<FileLock, Error> {
     let lock = beside(path, ".lock");
     let failed = |error: io::Error| unavailable(format!("{}: cannot lock: {error}", lock.display()));
     let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&lock).map_err(failed)?;
+    give_to_owner_of(path, &lock)?;
     match file.try_lock() {
         Ok(()) => Ok(FileLock { _file: file }),
         Err(TryLockError::WouldBlock) => Err(Error::InUse),

@@ -188,6 +188,29 @@ fn a_restore_that_is_killed_leaves_the_old_store_or_the_restored_one() {
 }
 
 #[test]
+fn what_root_restores_belongs_to_the_gateways_user() {
+    use std::os::unix::fs::{MetadataExt, chown};
+    const SOMEBODY: u32 = 54_321;
+    let home = Home::new(([127, 0, 0, 1], 9).into());
+    home.write();
+    let (store, file) = (home.path("holdpoint.db"), home.path("backup.db"));
+    fill(&store, 3);
+    fill(&file, 3);
+    let root = std::fs::metadata("/proc/self").expect("readable").uid() == 0;
+    // Whoever is not root cannot give files away, and restores what is their own.
+    let owner = if root { SOMEBODY } else { std::fs::metadata(&store).expect("is there").uid() };
+    if root {
+        chown(&store, Some(SOMEBODY), Some(SOMEBODY)).expect("root gives files away");
+        drop(std::fs::remove_file(home.path("holdpoint.db.lock")));
+    }
+    expect(&on_store(&home, &["restore"], &["--from", &text(&file), "--force"]), 0);
+    expect(&on_store(&home, &["migrate"], &[]), 0);
+    for name in ["holdpoint.db", "holdpoint.db.lock"] {
+        assert_eq!(std::fs::metadata(home.path(name)).expect("is there").uid(), owner, "{name}");
+    }
+}
+
+#[test]
 fn a_session_from_before_the_backup_does_not_come_back_with_it() {
     let rig = Rig::start();
     let cookie = crate::dashboard::sign_in(&rig, "alice");
