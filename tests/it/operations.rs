@@ -45,3 +45,28 @@ fn bytes_below(folder: &Path) -> Vec<(String, Vec<u8>)> {
     let files = entries.map(|entry| entry.expect("an entry").path()).filter(|path| path.is_file());
     files.map(|path| (text(&path), std::fs::read(&path).expect("the file is readable"))).collect()
 }
+
+#[test]
+fn the_commands_of_the_page_exist_with_their_options() {
+    let page = [env!("CARGO_MANIFEST_DIR"), "docs/reference/commands.md"].join("/");
+    let page = std::fs::read_to_string(page).expect("the page is readable");
+    let shown = crate::examples::blocks(&page);
+    let lines = shown.iter().filter(|block| block.language == "sh").flat_map(|block| block.text.lines());
+    let commands: Vec<&str> = lines.filter(|line| line.starts_with("holdpoint ")).collect();
+    assert!(commands.len() >= 12, "{commands:?}");
+    for command in commands {
+        crate::cli::check_flags(command);
+    }
+    // And every option that the page names in its text.
+    let help = |words: &[&str]| said(&holdpoint(words).arg("--help").output().expect("the binary can be run"));
+    for section in page.split("\n## ").skip(1) {
+        let name = section.trim_start_matches("`holdpoint ").split('`').next().expect("a name");
+        let all = help(&[name]);
+        let below = ["tail", "verify", "export", "list", "show", "watch", "approve", "reject", ""];
+        let below: String = below.iter().map(|sub| help(&[name, sub])).collect();
+        let options = section.split('`').filter(|word| word.starts_with("--"));
+        for option in options.filter_map(|option| option.split(' ').next()) {
+            assert!(all.contains(option) || below.contains(option), "`{name}` has no `{option}`");
+        }
+    }
+}
