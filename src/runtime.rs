@@ -66,7 +66,7 @@ pub enum Error {
     },
     /// Something in the store was sealed with a key that the configuration does not have.
     #[error(
-        "stored requests in `{path}` were sealed with a key that is not at hand. Put the earlier key under \
+        "held requests or kept answers in `{path}` were sealed with a key that is not at hand. Put the earlier key under \
          `store.previous_secret_keys`: what `store.secret_key` was, or, where none was configured, what `base64 {key_file}` \
          prints. If that key is lost, `holdpoint migrate --reseal --give-up-lost` closes the approvals that need it"
     )]

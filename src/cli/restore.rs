@@ -11,8 +11,10 @@ use clap::Args;
 
 use super::stores::StoreArgs;
 use super::{complain, say};
+use crate::config::settings::StoreSettings;
 use crate::domain::id::ApprovalId;
 use crate::domain::time::Clock;
+use crate::runtime::keys::key_file;
 use crate::store::Error;
 use crate::store::sqlite::{CopyError, Existing, Restored, restore};
 use crate::telemetry::clock::SystemClock;
@@ -42,7 +44,7 @@ pub fn run(args: &RestoreArgs) -> ExitCode {
     let existing = if args.force { Existing::SetAside } else { Existing::Keep };
     match restore(&settings.path, &args.from, existing, SystemClock.now()) {
         Ok(restored) => {
-            say(&report(&restored, &settings.path.display().to_string()));
+            say(&report(&restored, &settings));
             ExitCode::SUCCESS
         }
         Err(error) => {
@@ -66,7 +68,8 @@ fn status(error: &CopyError) -> u8 {
     }
 }
 
-fn report(restored: &Restored, path: &str) -> String {
+fn report(restored: &Restored, settings: &StoreSettings) -> String {
+    let path = settings.path.display();
     let newest = restored.newest.map_or_else(String::new, |at| format!(", the newest of {at}"));
     let mut text = format!(
         "restored:  {path}, {} approvals\ntrail:     {} records of the backup{newest}; what followed is not in this store\n",
@@ -83,6 +86,13 @@ fn report(restored: &Restored, path: &str) -> String {
     };
     line("cancelled: ", &restored.cancelled, "that were pending: they may have been decided and sent since");
     line("unknown:   ", &restored.unknown, "that were approved: they may have been sent; a reviewer must settle them");
+    let key = match settings.secret_key {
+        Some(_) => "the configured ones".to_owned(),
+        None => format!("the one in `{}`", key_file(&settings.path).display()),
+    };
+    text.push_str(&format!(
+        "key:       answers kept in the backup need the key of its time; `serve` will look among {key}\n"
+    ));
     if restored.lapsed > 0 {
         text.push_str(&format!(
             "closed:    {} whose grant was over, unused, when the backup was made\n",

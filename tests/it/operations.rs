@@ -15,7 +15,11 @@ use crate::support::home::Home;
 
 /// Runs `holdpoint WORDS… -c holdpoint.yaml REST…` in this home.
 fn on_store(home: &Home, words: &[&str], rest: &[&str]) -> Output {
-    home.write();
+    // A changed file is a reload for a gateway that runs here.
+    let written = std::fs::read_to_string(home.path("holdpoint.yaml"));
+    if !written.is_ok_and(|text| text == home.configuration()) {
+        home.write();
+    }
     let mut command = holdpoint(words);
     command.arg("-c").arg(home.path("holdpoint.yaml")).args(rest);
     command.envs(home.settings.environment.iter().cloned()).stdin(Stdio::null());

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use super::super::complain;
 use crate::config::secrets::{Env as _, ProcessEnv};
-use crate::connect::{Freshness, Trust, UpstreamClient, UpstreamOptions};
+use crate::connect::{Freshness, SendError, Trust, UpstreamClient, UpstreamOptions};
 use crate::web::text::excerpt;
 
 /// How long connecting may take.
@@ -152,10 +152,19 @@ impl Client {
             request = request.header(name, value);
         }
         let request = request.body(Full::new(body)).map_err(unusable)?;
+        let changes = request.method() != Method::GET;
         let place = &self.authority;
         // On a connection of its own: nothing is decided twice because an old one had just closed.
         let answer = self.http.send(request, Freshness::Fresh, ANSWER_TIMEOUT).await;
-        let response = answer.map_err(|error| Failure::NotAsked(format!("`{place}` cannot be asked: {error}")))?;
+        let response = answer.map_err(|error| {
+            let doubt = match error {
+                SendError::Lost(_) | SendError::TimedOut if changes => {
+                    ". It may have been done all the same: look with `holdpoint approvals show`"
+                }
+                SendError::NotSent(_) | SendError::Lost(_) | SendError::TimedOut => "",
+            };
+            Failure::NotAsked(format!("`{place}` did not answer: {error}{doubt}"))
+        })?;
         if response.status().is_success() { Ok(response) } else { Err(refusal(response).await) }
     }
 }

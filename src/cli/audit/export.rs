@@ -14,7 +14,7 @@ use clap::Args;
 use super::{Stopped, each};
 use crate::cli::stores::StoreArgs;
 use crate::cli::{complain, runtime};
-use crate::domain::audit::{BadRecord, ChainHash, Fault, Head, verify_from};
+use crate::domain::audit::{BadRecord, Fault, Head, verify_from};
 use crate::store::sqlite::SqliteStore;
 use crate::store::{AuditFilter, Store as _};
 
@@ -49,7 +49,11 @@ pub(super) fn run(args: &ExportArgs) -> ExitCode {
             },
         };
         match written {
-            Ok(head) => {
+            Ok(None) => {
+                complain(&format!("there is no record behind {}", args.after));
+                ExitCode::SUCCESS
+            }
+            Ok(Some(head)) => {
                 complain(&format!("the last record is {}:{}", head.seq, head.hash));
                 ExitCode::SUCCESS
             }
@@ -62,14 +66,14 @@ fn create(path: &Path) -> std::io::Result<std::fs::File> {
     OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
 }
 
-async fn to_file(store: &SqliteStore, after: u64, file: std::fs::File) -> Result<Head, Stopped> {
+async fn to_file(store: &SqliteStore, after: u64, file: std::fs::File) -> Result<Option<Head>, Stopped> {
     let mut out = BufWriter::new(file);
     let head = write(store, after, &mut out).await?;
     out.into_inner().map_err(std::io::IntoInnerError::into_error)?.sync_all()?;
     Ok(head)
 }
 
-async fn write(store: &SqliteStore, after: u64, out: &mut impl Write) -> Result<Head, Stopped> {
+async fn write(store: &SqliteStore, after: u64, out: &mut impl Write) -> Result<Option<Head>, Stopped> {
     let last = store.audit_head().await?;
     let mut head: Option<Head> = (after == 0).then_some(Head::EMPTY);
     let filter = AuditFilter { after, ..AuditFilter::default() };
@@ -86,5 +90,5 @@ async fn write(store: &SqliteStore, after: u64, out: &mut impl Write) -> Result<
     if reached < last {
         return Err(Stopped::Bad(BadRecord { seq: reached + 1, fault: Fault::CutOff }));
     }
-    Ok(head.unwrap_or(Head { seq: after, hash: ChainHash::GENESIS }))
+    Ok(head.filter(|head| head.seq > after))
 }

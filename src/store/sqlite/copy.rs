@@ -103,7 +103,11 @@ fn copy_and_check(from: &Path, partial: &Path) -> Result<Copied, CopyError> {
     let conn = schema::raw(partial)?;
     let failed = |error| CopyError::Store(schema::at(partial, error));
     // One file without a log beside it, that opens from a read-only medium as well.
-    conn.pragma_update_and_check(None, "journal_mode", "delete", |_| Ok(())).map_err(failed)?;
+    let mode: String =
+        conn.pragma_update_and_check(None, "journal_mode", "delete", |row| row.get(0)).map_err(failed)?;
+    if mode != "delete" {
+        return Err(super::unavailable(format!("{}: its journal mode stays `{mode}`", partial.display())).into());
+    }
     check::file(&conn)?;
     let (head, bad) = match check::trail(&conn, None)? {
         Ok(head) => (head, None),
@@ -121,7 +125,7 @@ pub(super) fn snapshot_into(source: &Connection, to: &Path) -> Result<Head, Erro
     source.execute_batch("BEGIN").map_err(failed)?;
     let head = query::audit_head(source);
     let copied = head.and_then(|head| {
-        let mut conn = Connection::open(to).map_err(failed)?;
+        let mut conn = schema::raw(to)?;
         let backup = Backup::new(source, &mut conn).map_err(failed)?;
         let mut retries = 0;
         loop {

@@ -11,6 +11,7 @@ use holdpoint::store::{AuditFilter, Filter, Store};
 use serde_json::json;
 
 use super::{expect, on_store, text};
+use crate::support::home::Home;
 use crate::support::rig::{Rig, gate_delete};
 use crate::support::wait::until_true;
 
@@ -108,6 +109,19 @@ fn a_backup_under_load_is_a_prefix_of_the_history_with_every_decision_from_befor
         assert!(alone.iter().all(|name| !std::path::Path::new(name).exists()), "one file, complete");
     }
     assert_eq!(lengths.len(), ROUNDS, "each is of another moment");
+    // Restored elsewhere it is that prefix, and what is written behind it.
+    let (file, (_, decided)) = backups.last().expect("some were made");
+    let other = Home::new(rig.origin.address);
+    expect(&on_store(&other, &["restore"], &["--from", &text(file)]), 0);
+    expect(&on_store(&other, &["audit", "verify"], &[]), 0);
+    let (records, approvals) = read(&other.path("holdpoint.db"));
+    let prefix = read(file).0.len();
+    assert_eq!(records[..prefix], whole[..prefix]);
+    assert!(records[prefix].event.contains("store_restored"), "{}", records[prefix].event);
+    for (id, status) in &approvals {
+        assert!(["rejected", "cancelled"].contains(&status.as_str()), "{id} is {status}: nothing stays open");
+        assert!(!decided.contains(id) || status == "rejected", "{id}: a decision stands");
+    }
 }
 
 #[test]

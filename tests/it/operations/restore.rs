@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::{expect, on_store, text};
 use crate::store_conformance::fill;
-use crate::support::gateway::{Gateway, holdpoint};
+use crate::support::gateway::{Gateway, holdpoint, serve};
 use crate::support::home::Home;
 use crate::support::origin::Origin;
 use crate::support::rig::{Rig, gate_delete, repository};
@@ -132,12 +132,22 @@ fn nothing_is_restored_over_a_store_in_use_or_with_something_in_it() {
 fn a_backup_is_restored_where_there_is_no_store() {
     let rig = Rig::with(|home| home.policy(&gate_delete(LONG)));
     let pending = rig.detached("acme/one");
+    let sent = rig.detached("acme/two");
+    rig.alice().approve(&sent);
+    rig.until_outcome(&sent, "succeeded");
     let file = rig.backup("backup.db");
     let origin = Origin::start();
     let home = Home::new(origin.address).policy(&gate_delete(LONG));
     expect(&on_store(&home, &["restore"], &["--from", &text(&file)]), 0);
+    // The kept answer was sealed with the key that was left behind, as it should be; the gateway says so at once.
+    let refused = serve(&home).output().expect("the binary can be run");
+    assert!(expect(&refused, 1).contains("kept answers") && expect(&refused, 1).contains("holdpoint.db.key"));
+    std::fs::copy(rig.home.path("holdpoint.db.key"), home.path("holdpoint.db.key")).expect("copies");
     let other = Rig { gateway: Gateway::start(&home), home, origin };
     assert_eq!(other.alice().approval(&pending)["status"], "cancelled");
+    let result = |id: &str| other.bot().call("GET", &format!("/_holdpoint/v1/approvals/{id}/result")).send();
+    result(&sent).expect(200, "");
+    result(&pending).expect(409, "no_result");
     expect(&on_store(&other.home, &["audit", "verify"], &[]), 0);
 }
 
