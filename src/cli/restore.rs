@@ -87,11 +87,11 @@ fn report(restored: &Restored, settings: &StoreSettings) -> String {
     line("cancelled: ", &restored.cancelled, "that were pending: they may have been decided and sent since");
     line("unknown:   ", &restored.unknown, "that were approved: they may have been sent; a reviewer must settle them");
     let key = match settings.secret_key {
-        Some(_) => "the configured ones".to_owned(),
-        None => format!("the one in `{}`", key_file(&settings.path).display()),
+        Some(_) => "`store.secret_key` and `store.previous_secret_keys`".to_owned(),
+        None => format!("`{}`", key_file(&settings.path).display()),
     };
     text.push_str(&format!(
-        "key:       answers kept in the backup need the key of its time; `serve` will look among {key}\n"
+        "key:       answers kept in the backup need the key of its time, which `serve` will look for in {key}\n"
     ));
     if restored.lapsed > 0 {
         text.push_str(&format!(

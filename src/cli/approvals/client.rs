@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use super::super::complain;
 use crate::config::secrets::{Env as _, ProcessEnv};
-use crate::connect::{Freshness, SendError, Trust, UpstreamClient, UpstreamOptions};
+use crate::connect::{Freshness, NotSentReason, SendError, Trust, UpstreamClient, UpstreamOptions};
 use crate::web::text::excerpt;
 
 /// How long connecting may take.
@@ -157,15 +157,31 @@ impl Client {
         // On a connection of its own: nothing is decided twice because an old one had just closed.
         let answer = self.http.send(request, Freshness::Fresh, ANSWER_TIMEOUT).await;
         let response = answer.map_err(|error| {
-            let doubt = match error {
-                SendError::Lost(_) | SendError::TimedOut if changes => {
-                    ". It may have been done all the same: look with `holdpoint approvals show`"
-                }
-                SendError::NotSent(_) | SendError::Lost(_) | SendError::TimedOut => "",
-            };
-            Failure::NotAsked(format!("`{place}` did not answer: {error}{doubt}"))
+            Failure::NotAsked(match error {
+                SendError::NotSent(failure) => format!("`{place}` cannot be asked: {}", unreached(failure.reason())),
+                SendError::Lost(_) | SendError::TimedOut if changes => format!(
+                    "`{place}` did not answer. It may have been done all the same: look with `holdpoint approvals show`"
+                ),
+                SendError::Lost(_) | SendError::TimedOut => format!("`{place}` did not answer"),
+            })
         })?;
         if response.status().is_success() { Ok(response) } else { Err(refusal(response).await) }
+    }
+}
+
+/// What to look at when nothing could be sent.
+const fn unreached(reason: NotSentReason) -> &'static str {
+    match reason {
+        NotSentReason::NoTarget => "`--url` names no host",
+        NotSentReason::Resolve => "its name could not be resolved",
+        NotSentReason::Connect => {
+            "nobody listens there, or nobody lets this machine in. Is it the gateway's admin listener?"
+        }
+        NotSentReason::Tls => {
+            "there is no TLS session. Is its certificate of an authority that this machine trusts, or `--ca`?"
+        }
+        NotSentReason::TimedOut => "connecting took too long",
+        NotSentReason::Closed => "it closed the connection at once",
     }
 }
 

@@ -5,7 +5,8 @@ use std::process::{Command, Output, Stdio};
 use serde_json::{Value, json};
 
 use super::{expect, text};
-use crate::support::gateway::{Lines, holdpoint};
+use crate::support::gateway::{Gateway, Lines, holdpoint};
+use crate::support::home::Home;
 use crate::support::origin::Nowhere;
 use crate::support::people::token;
 use crate::support::rig::{Rig, gate_delete, repository};
@@ -194,17 +195,51 @@ fn a_long_list_is_fetched_page_by_page_and_says_where_it_goes_on() {
     assert_eq!(one["approvals"].as_array().map(Vec::len), Some(1));
 }
 
+/// With listeners that are the same after a restart.
+fn fixed_ports(mut home: Home) -> Home {
+    let free = [Nowhere::reserve(), Nowhere::reserve()].map(|nowhere| nowhere.address);
+    let text = home.configuration();
+    let text = text.replacen("127.0.0.1:0", &free[0].to_string(), 1).replacen("127.0.0.1:0", &free[1].to_string(), 1);
+    home.settings.whole = Some(text);
+    home
+}
+
+#[test]
+fn watch_that_fell_too_far_behind_says_so_and_shows_the_queue_anew() {
+    let rig = Rig::with(|home| fixed_ports(home.key("limits: { pending_per_agent_max: 2000 }")));
+    let mut child =
+        approvals(&rig, "alice", &["watch"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("runs");
+    let lines = Lines::of(child.stdout.take().expect("piped"));
+    let errors = Lines::of(child.stderr.take().expect("piped"));
+    let ask = |rig: &Rig, name: &str| {
+        let made = rig.bot().post("/_holdpoint/v1/approvals", &json!({ "action": name })).send().expect(201, "").json();
+        made["id"].as_str().expect("an id").to_owned()
+    };
+    until_true("the queue is shown", || lines.text().contains("no approvals"));
+    let seen = ask(&rig, "seen");
+    until_true("it follows", || lines.text().contains(&seen));
+    let signal = |name: &str| {
+        let sent = Command::new("kill").arg(format!("-{name}")).arg(child.id().to_string()).status();
+        assert!(sent.expect("kill can be run").success());
+    };
+    // It sleeps while its stream ends and more happens than the gateway tells one by one.
+    signal("STOP");
+    let Rig { gateway, home, origin } = rig;
+    gateway.crash();
+    let rig = Rig { gateway: Gateway::start(&home), home, origin };
+    let missed: Vec<String> = (0..1_001).map(|number| ask(&rig, &format!("missed-{number}"))).collect();
+    signal("CONT");
+    until_true("it says so", || errors.text().contains("too much has happened"));
+    until_true("the queue is shown anew", || lines.text().contains(&missed[1_000]));
+    let later = ask(&rig, "later");
+    until_true("it follows on", || lines.all().last().is_some_and(|line| line.contains(&later)));
+    child.kill().expect("a running child can be killed");
+    child.wait().expect("a killed child can be waited for");
+}
+
 #[test]
 fn watch_shows_the_queue_and_then_what_happens_across_a_restart() {
-    let rig = Rig::with(|home| {
-        let free = [Nowhere::reserve(), Nowhere::reserve()].map(|nowhere| nowhere.address);
-        let text = home.configuration();
-        let text =
-            text.replacen("127.0.0.1:0", &free[0].to_string(), 1).replacen("127.0.0.1:0", &free[1].to_string(), 1);
-        let mut home = home;
-        home.settings.whole = Some(text);
-        home
-    });
+    let rig = Rig::with(fixed_ports);
     let (waiting, first) = rig.park();
     let mut child =
         approvals(&rig, "alice", &["watch"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("runs");
@@ -219,7 +254,7 @@ fn watch_shows_the_queue_and_then_what_happens_across_a_restart() {
     let Rig { gateway, home, origin } = rig;
     gateway.crash();
     until_true("it says that the gateway is away", || errors.text().contains("asking again"));
-    let rig = Rig { gateway: crate::support::gateway::Gateway::start(&home), home, origin };
+    let rig = Rig { gateway: Gateway::start(&home), home, origin };
     // The first call would be refused again without a question.
     let waiting = rig.bot().post("/tools/delete_repo", &json!({ "repo": "acme/other" })).start();
     let second = rig.gateway.one_pending();
