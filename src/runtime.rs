@@ -1,6 +1,7 @@
 //! The composition root: builds everything from a configuration, owns the tasks, the clock and the shutdown.
 
 mod build;
+pub mod keys;
 mod reload;
 mod shutdown;
 mod watch;
@@ -17,10 +18,10 @@ use tokio_util::task::TaskTracker;
 use crate::api::{self, Surface as ApiSurface};
 use crate::auth::Authenticator;
 use crate::config::load::Reviewers;
-use crate::config::settings::Config;
+use crate::config::settings::{Config, StoreSettings};
 use crate::dashboard;
 use crate::domain::audit::{Actor, Event, EventKind};
-use crate::domain::time::Clock;
+use crate::domain::time::{Clock, Timestamp};
 use crate::gate::intake::known_rules;
 use crate::gate::measured::MeasuredStore;
 use crate::gate::{self, Gate, Parts};
@@ -29,7 +30,7 @@ use crate::proxy::Proxy;
 use crate::proxy::surface::Surface;
 use crate::proxy::upstream::DetachedSender;
 use crate::store;
-use crate::store::seal::{Sealer, load_or_create_key};
+use crate::store::seal::Sealer;
 use crate::store::sqlite::{Options, SqliteStore};
 use crate::telemetry::clock::SystemClock;
 use crate::telemetry::metrics::{Known, ListenerName, Metrics};
@@ -63,6 +64,18 @@ pub enum Error {
         /// Why.
         reason: String,
     },
+    /// Something in the store was sealed with a key that the configuration does not have.
+    #[error(
+        "held requests or kept answers in `{path}` were sealed with a key that is not at hand. Put the earlier key under \
+         `store.previous_secret_keys`: what `store.secret_key` was, or, where none was configured, what `base64 {key_file}` \
+         prints. If that key is lost, `holdpoint migrate --reseal --give-up-lost` closes the approvals that need it"
+    )]
+    MissingKey {
+        /// The store's file.
+        path: PathBuf,
+        /// Where a key is when none is configured.
+        key_file: PathBuf,
+    },
     /// An upstream cannot be used.
     #[error("upstream `{name}` cannot be used: {reason}")]
     Upstream {
@@ -81,7 +94,7 @@ pub(super) struct Live {
     path: PathBuf,
     reviewers: Reviewers,
     listening: (SocketAddr, SocketAddr),
-    store_path: PathBuf,
+    store: StoreSettings,
     gate: Gate,
     surface: Arc<ArcSwap<Surface>>,
     authenticator: Arc<ArcSwap<Authenticator>>,
@@ -130,7 +143,7 @@ pub async fn start(config: Config, origin: Origin) -> Result<Running, Error> {
     let metrics = Arc::new(metrics);
     metrics.policy_revision(policy.revision());
     metrics.pending_limit(config.limits.pending_total_max as u64);
-    let (store, sealer) = open_store(&config)?;
+    let (store, sealer) = open_store(&config, clock.now()).await?;
     let authenticator = Arc::new(ArcSwap::from_pointee(build::authenticator(&config)));
     let surface = Arc::new(ArcSwap::from_pointee(build::surface(&config, authenticator.load_full(), &metrics)?));
     let gate = Gate::new(Parts {
@@ -151,7 +164,7 @@ pub async fn start(config: Config, origin: Origin) -> Result<Running, Error> {
         reviewers: origin.reviewers,
         path: origin.path,
         listening: (config.proxy.listen, config.admin.listen),
-        store_path: config.store.path.clone(),
+        store: config.store.clone(),
         gate: gate.clone(),
         surface: surface.clone(),
         authenticator: authenticator.clone(),
@@ -199,20 +212,15 @@ fn serve(
     tracker.spawn(listener::serve(admin, make, options(ListenerName::Admin), drain, tasks));
 }
 
-fn open_store(config: &Config) -> Result<(Arc<SqliteStore>, Sealer), Error> {
+async fn open_store(config: &Config, now: Timestamp) -> Result<(Arc<SqliteStore>, Sealer), Error> {
     let path = &config.store.path;
-    let store =
-        SqliteStore::open(path, Options::default()).map_err(|source| Error::Store { path: path.clone(), source })?;
-    let key = match &config.store.secret_key {
-        Some(key) => *key.expose(),
-        None => {
-            let mut name = path.clone().into_os_string();
-            name.push(".key");
-            let path = PathBuf::from(name);
-            load_or_create_key(&path).map_err(|error| Error::Key { path, reason: error.to_string() })?
-        }
-    };
-    let sealer = Sealer::from_key(key).map_err(|error| Error::Key { path: path.clone(), reason: error.to_string() })?;
+    let failed = |source| Error::Store { path: path.clone(), source };
+    let store = SqliteStore::open(path, Options::default()).map_err(failed)?;
+    let sealer = keys::sealer(&config.store)?;
+    keys::check(&store, &sealer, now)
+        .await
+        .map_err(failed)?
+        .map_err(|keys::Missing| Error::MissingKey { path: path.clone(), key_file: keys::key_file(path) })?;
     Ok((Arc::new(store), sealer))
 }
 
@@ -253,7 +261,7 @@ impl Live {
         let differs = [
             ("proxy.listen", config.proxy.listen != self.listening.0),
             ("admin.listen", config.admin.listen != self.listening.1),
-            ("store", config.store.path != self.store_path),
+            ("store", config.store != self.store),
             ("proxy.tls", with_tls.0 != self.tls[0].is_some()),
             ("admin.tls", with_tls.1 != self.tls[1].is_some()),
         ];

@@ -8,7 +8,7 @@ use http::header::{HeaderName, HeaderValue, LOCATION, RETRY_AFTER};
 use http::{HeaderMap, StatusCode};
 use sha2::{Digest as _, Sha256};
 
-use crate::domain::approval::{Approval, Execution, Status};
+use crate::domain::approval::{Approval, Canceller, Execution, State, Status};
 use crate::domain::call::PayloadHash;
 use crate::domain::duration;
 use crate::domain::identity::AgentId;
@@ -152,6 +152,9 @@ pub(super) async fn result(context: Context) -> Result<Response, Problem> {
 fn no_result(approval: &Approval) -> Problem {
     let detail = match (approval.status(), &approval.execution) {
         (Status::Pending, _) => "it is still pending; the result is here once it was approved and sent",
+        (Status::Cancelled, _) if matches!(approval.state, State::Cancelled { by: Canceller::Operator, .. }) => {
+            "an operator closed it; its reason says what is known"
+        }
         (Status::Rejected | Status::Expired | Status::Cancelled, _) => "it was never sent, so there is no result",
         (Status::Approved, Execution::None) => "it is an action of its caller's own: there is no call to have a result",
         (Status::Approved, Execution::Held | Execution::Releasing { .. }) => "it has not finished yet; ask again",

@@ -1,13 +1,19 @@
 //! The commands. Each parses its arguments, calls the library, prints, and says how it went by its exit code: 0 for yes, 1 for
 //! no, 2 when it could not find out.
 
+pub mod approvals;
+pub mod audit;
+pub mod backup;
 pub mod check;
 pub mod demo;
 pub mod healthcheck;
 mod logs;
+pub mod migrate;
 pub mod policy;
+pub mod restore;
 pub mod schema;
 pub mod serve;
+mod stores;
 pub mod token;
 
 use std::io::Write;
@@ -34,6 +40,18 @@ enum Command {
     /// Work on policies: explain, test, lint, schema
     #[command(subcommand)]
     Policy(policy::PolicyCommand),
+    /// See and decide what waits for approval, at a running gateway
+    #[command(subcommand)]
+    Approvals(approvals::ApprovalsCommand),
+    /// Read, check and export the audit trail
+    #[command(subcommand)]
+    Audit(audit::AuditCommand),
+    /// Copy the store, while a gateway serves it or not
+    Backup(backup::BackupArgs),
+    /// Put a backup in the place of the store
+    Restore(restore::RestoreArgs),
+    /// Bring the store's schema up to date, or seal it anew with another key
+    Migrate(migrate::MigrateArgs),
     /// Make and hash credentials
     #[command(subcommand)]
     Token(token::TokenCommand),
@@ -44,8 +62,11 @@ enum Command {
         /// The shell
         shell: clap_complete::Shell,
     },
-    /// Print the manual page
-    Man,
+    /// Print the manual page, or that of a command
+    Man {
+        /// A command, such as `backup` or `audit verify`
+        command: Vec<String>,
+    },
 }
 
 /// Runs the command line of this process.
@@ -55,6 +76,11 @@ pub fn main() -> ExitCode {
         Command::Demo(args) => demo::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Policy(command) => policy::run(&command),
+        Command::Approvals(command) => approvals::run(&command),
+        Command::Audit(command) => audit::run(&command),
+        Command::Backup(args) => backup::run(&args),
+        Command::Restore(args) => restore::run(&args),
+        Command::Migrate(args) => migrate::run(&args),
         Command::Token(command) => token::run(&command),
         Command::Healthcheck(args) => healthcheck::run(&args),
         Command::Completion { shell } => {
@@ -63,18 +89,34 @@ pub fn main() -> ExitCode {
             say(&String::from_utf8_lossy(&script));
             ExitCode::SUCCESS
         }
-        Command::Man => {
-            let mut page = Vec::new();
-            match clap_mangen::Man::new(Cli::command()).render(&mut page) {
-                Ok(()) => {
-                    say(&String::from_utf8_lossy(&page));
-                    ExitCode::SUCCESS
-                }
-                Err(error) => {
-                    complain(&error.to_string());
-                    ExitCode::FAILURE
-                }
+        Command::Man { command } => manual(&command),
+    }
+}
+
+/// The manual page of the command that these words name.
+fn manual(words: &[String]) -> ExitCode {
+    let mut root = Cli::command();
+    // Fills in what a command takes over from those above it, its full name among them.
+    root.build();
+    let mut command = &root;
+    for word in words {
+        match command.find_subcommand(word) {
+            Some(found) => command = found,
+            None => {
+                complain(&format!("error: there is no command `{}`", words.join(" ")));
+                return ExitCode::from(2);
             }
+        }
+    }
+    let mut page = Vec::new();
+    match clap_mangen::Man::new(command.clone()).render(&mut page) {
+        Ok(()) => {
+            say(&String::from_utf8_lossy(&page));
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            complain(&error.to_string());
+            ExitCode::FAILURE
         }
     }
 }

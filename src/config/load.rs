@@ -13,7 +13,7 @@ use super::model::{self, ConfigModel, Mode};
 use super::policies::{self, LoadedPolicies, Policies};
 use super::resolve::{self, Context};
 use super::secrets::Env;
-use super::settings::Config;
+use super::settings::{Config, StoreSettings};
 use super::shape::{References, Shape};
 use super::yaml::{self, Document, FILE_BYTES_MAX};
 use crate::domain::policy::{CompiledPolicy, PathSegment};
@@ -96,6 +96,38 @@ pub fn load_text(name: &str, text: &str, folder: &Path, env: &dyn Env, reviewers
         Ok(model) => resolved(&document, &model, folder, env, reviewers),
         Err(found) => without_model(&document, vec![found], folder),
     }
+}
+
+/// Loads `store` of the configuration at `path` alone, for commands on the store: a policy that does not load or a secret of
+/// an upstream that is not set here keeps nobody from a backup.
+///
+/// # Errors
+/// Every problem in the shape of the file and in `store`.
+pub fn load_store(path: &Path, env: &dyn Env) -> Result<StoreSettings, Vec<Diagnostic>> {
+    let name = path.display().to_string();
+    let text = match files::read_bounded(path, FILE_BYTES_MAX as u64) {
+        Ok(bytes) => String::from_utf8(bytes).map_err(|_| "the file is not UTF-8 text".to_owned()),
+        Err(error) => Err(format!("`{name}` cannot be read: {error}")),
+    };
+    let text = text.map_err(|message| {
+        vec![Diagnostic::of_file(&name, Code::ConfigUnreadable, message).hint("name the configuration with `-c FILE`")]
+    })?;
+    let source = Source::new(&name, &text);
+    let text = source.text.clone();
+    let mut document = yaml::read(source)?;
+    let masked = document.source().masked(&secret_spans(&document));
+    document.show_from(Arc::new(masked));
+    let schema = model::schema();
+    let found =
+        Shape { schema: &schema, formats: &model::FORMATS, references: References::Refused }.problems(&document);
+    if !found.is_empty() {
+        return Err(in_order(found));
+    }
+    let model = document.typed::<ConfigModel>(&text).map_err(|found| vec![found])?;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let context = &mut Context { document: &document, env, folder, files: Vec::new(), found: Vec::new() };
+    let store = resolve::store(context, &model.store);
+    store.ok_or_else(|| in_order(std::mem::take(&mut context.found)))
 }
 
 /// The failure of a file whose shape is wrong. The policies that it names are looked at all the same, so that their

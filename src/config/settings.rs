@@ -94,12 +94,14 @@ pub struct TlsSettings {
 }
 
 /// `store`.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoreSettings {
     /// The SQLite file.
     pub path: PathBuf,
     /// The key that encrypts held requests at rest.
     pub secret_key: Option<Secret<[u8; 32]>>,
+    /// Earlier keys, which open what was sealed with them and seal nothing.
+    pub previous_secret_keys: Vec<Secret<[u8; 32]>>,
 }
 
 /// An agent and the digest of its token.

@@ -107,6 +107,7 @@ pub(super) fn decision(state: &State, now: Timestamp) -> Markup {
             State::Expired { at } => { "expired undecided, " (since(*at, now)) }
             State::Cancelled { by: Canceller::Agent, at, .. } => { "withdrawn by its caller, " (since(*at, now)) }
             State::Cancelled { by: Canceller::Policy, at, .. } => { "closed because policy blocks it now, " (since(*at, now)) }
+            State::Cancelled { by: Canceller::Operator, at, .. } => { "closed by an operator, " (since(*at, now)) }
         }
     }
 }

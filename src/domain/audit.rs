@@ -1,6 +1,9 @@
 //! The audit trail: one record per event, each bound to the one before it by a hash.
 //!
-//! A store keeps the record's bytes as they were hashed; nothing re-serialises them.
+//! A store keeps the record's bytes as they were hashed; nothing re-serialises them. [`Record::to_line`] writes one down
+//! so that it can be checked alone.
+
+mod line;
 
 use std::fmt;
 
@@ -9,6 +12,8 @@ use sha2::{Digest, Sha256};
 
 use super::id::ApprovalId;
 use super::time::Timestamp;
+
+pub use line::{LINE_BYTES_MAX, LineError};
 
 /// What happened, before it has a place in the chain.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -76,6 +81,8 @@ pub enum EventKind {
     SignedIn,
     /// A reviewer signed out.
     SignedOut,
+    /// The store was restored from a backup: what happened after the record that it names is not in this trail.
+    StoreRestored,
 }
 
 /// Who made an event happen.
@@ -186,6 +193,15 @@ pub enum Fault {
     /// Its hash is not the one its contents give.
     #[error("its hash is not the one its contents give: it was edited")]
     Edited,
+    /// It stands behind the end that the store wrote down.
+    #[error("it stands behind the end of the trail: it was added")]
+    Added,
+    /// Whole and in its place, and not the record that is known to have been there.
+    #[error("it is not the record that is known to have stood there: it was replaced")]
+    Replaced,
+    /// A store files it under another approval than the one it is about.
+    #[error("it is filed under another approval than the one it is about")]
+    Misfiled,
     /// The chain ends before it.
     #[error("it is missing: the end of the trail was cut off")]
     CutOff,
@@ -257,6 +273,7 @@ impl EventKind {
             EventKind::ReleaseResolved => "release_resolved",
             EventKind::SignedIn => "signed_in",
             EventKind::SignedOut => "signed_out",
+            EventKind::StoreRestored => "store_restored",
         }
     }
 }

@@ -117,13 +117,19 @@ pub fn refused(approval: &Approval, now: Timestamp) -> Problem {
             let who = match by {
                 Canceller::Agent => "the caller withdrew the request",
                 Canceller::Policy => "a newer policy blocks the call",
+                Canceller::Operator => "an operator closed the request",
             };
             let code = match by {
-                Canceller::Agent => Code::Cancelled,
+                Canceller::Agent | Canceller::Operator => Code::Cancelled,
                 Canceller::Policy => Code::Blocked,
             };
+            let unsent = match by {
+                Canceller::Agent | Canceller::Policy => ". The call was not sent",
+                // Its reason says what is known.
+                Canceller::Operator => "",
+            };
             let said = reason.as_deref().map_or_else(String::new, |reason| format!(": {reason}"));
-            Problem::new(code, format!("{who}{said}. The call was not sent")).with("reason", reason.clone())
+            Problem::new(code, format!("{who}{said}{unsent}")).with("reason", reason.clone())
         }
         State::Expired { .. } | State::Pending | State::Approved(_) => Problem::new(
             Code::Expired,

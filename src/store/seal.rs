@@ -67,6 +67,14 @@ pub enum KeyFileError {
         /// How many bytes were found; reading stops one past a key.
         found: usize,
     },
+    /// It holds nothing but zeros.
+    #[error(
+        "{path}: a key of zeros, which everybody knows: restore the file, or delete it if no detached call is open"
+    )]
+    Zeros {
+        /// The file.
+        path: String,
+    },
     /// Others than its owner can read it.
     #[error("{path}: others than its owner can read it (mode {mode:04o}): `chmod 600 {path}`, and make a new key")]
     Readable {
@@ -184,7 +192,11 @@ fn load_key(path: &Path) -> Result<[u8; KEY_BYTES], KeyFileError> {
     let mut bytes = Vec::with_capacity(KEY_BYTES + 1);
     file.take(KEY_BYTES as u64 + 1).read_to_end(&mut bytes).map_err(failed)?;
     let found = bytes.len();
-    bytes.try_into().map_err(|_| KeyFileError::Length { path: path.display().to_string(), found })
+    match bytes.try_into() {
+        Ok(key) if key == [0; KEY_BYTES] => Err(KeyFileError::Zeros { path: path.display().to_string() }),
+        Ok(key) => Ok(key),
+        Err(_) => Err(KeyFileError::Length { path: path.display().to_string(), found }),
+    }
 }
 
 #[cfg(test)]
@@ -253,5 +265,9 @@ mod tests {
             assert_eq!(std::fs::metadata(&path).expect("is there").len(), length as u64);
         }
         assert!(matches!(load_or_create_key(&folder.path().join("no/key")), Err(KeyFileError::Io { .. })));
+        let zeros = folder.path().join("zeros");
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&zeros).expect("makes");
+        file.write_all(&[0; 32]).expect("writes");
+        assert!(matches!(load_or_create_key(&zeros), Err(KeyFileError::Zeros { .. })));
     }
 }

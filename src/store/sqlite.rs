@@ -6,11 +6,15 @@
 //! It does not decide anything, does not encrypt (requests and results arrive sealed), and never deletes an approval or
 //! a record of the trail.
 
+mod check;
+mod copy;
 mod ledger;
 mod query;
 mod reader;
+mod restore;
 mod rows;
 mod schema;
+mod upkeep;
 mod writer;
 
 use std::path::{Path, PathBuf};
@@ -24,12 +28,16 @@ use super::{
     StoredRequest, StoredResult,
 };
 use crate::domain::approval::{Approval, Command};
-use crate::domain::audit::{Event, Record};
+use crate::domain::audit::{BadRecord, Event, Head, Record};
 use crate::domain::id::ApprovalId;
 use crate::domain::time::Timestamp;
 use ledger::Ledger;
 use reader::Readers;
 use rows::unavailable;
+
+pub use copy::{Copied, CopyError, backup};
+pub use restore::{Existing, Restored, restore};
+pub use upkeep::{Resealed, SCHEMA, Upkeep, schema_of};
 
 /// How many writes may wait for the writer; whoever comes then waits for room.
 const QUEUE_MAX: usize = 4096;
@@ -91,6 +99,23 @@ impl SqliteStore {
             .map_err(|error| unavailable(format!("{}: cannot find the file: {error}", path.display())))?;
         let readers = Self::start_readers(&path, options)?;
         Ok(Self { path, queue: None, writer: None, readers, _lock: None })
+    }
+
+    /// Reads the whole audit trail from one snapshot; where it ends, or the first record that is not what was written. With
+    /// an `anchor`, a record known from elsewhere, the trail must hold exactly that one.
+    ///
+    /// # Errors
+    /// A store that cannot be read.
+    pub async fn verify_trail(&self, anchor: Option<Head>) -> Result<Result<Head, BadRecord>, Error> {
+        self.readers.read(move |conn| check::trail(conn, anchor)).await
+    }
+
+    /// One sealed message for each key that sealed any, with the approval it belongs to.
+    ///
+    /// # Errors
+    /// A store that cannot be read.
+    pub async fn one_of_each_key(&self) -> Result<Vec<(ApprovalId, Vec<u8>)>, Error> {
+        self.readers.read(upkeep::one_of_each_key).await
     }
 
     /// Works off what is queued, writes the log into the database and ends the threads; blocks that long.

@@ -192,9 +192,17 @@ fn a_new_token_and_its_digest_belong_together() {
 fn completions_and_the_manual_name_every_command() {
     let manual = text(&run(&["man"]));
     let script = text(&run(&["completion", "bash"]));
-    for command in ["serve", "check", "policy", "token", "healthcheck"] {
+    for command in
+        ["serve", "check", "policy", "approvals", "audit", "backup", "restore", "migrate", "token", "healthcheck"]
+    {
         assert!(manual.contains(command) && script.contains(command), "{command}");
     }
+    for shell in ["zsh", "fish"] {
+        assert!(text(&run(&["completion", shell])).contains("approvals"), "{shell}");
+    }
+    let page = text(&run(&["man", "audit", "verify"]));
+    assert!(page.contains(".TH") && page.contains("expect"), "{page}");
+    assert_eq!(run(&["man", "no-such-command"]).status.code(), Some(2));
 }
 
 /// The options that a command knows, from its own help.

@@ -2,7 +2,7 @@
 //! that belong to no other file are in the modules below.
 
 mod behaviour;
-mod keys;
+pub(crate) mod keys;
 mod limits;
 mod secrets;
 
@@ -20,7 +20,7 @@ fn read(name: &str) -> String {
 fn rows() -> BTreeSet<String> {
     let invariants = (1..=20).map(|n| format!("I{n}"));
     let hostile = (1..=24).filter(|n| ![14, 23].contains(n)).map(|n| format!("H{n}"));
-    let faults = ["R2", "R6", "R8", "R10"].map(str::to_owned);
+    let faults = ["R2", "R6", "R8", "R10", "R12", "R13"].map(str::to_owned);
     invariants.chain(hostile).chain(faults).collect()
 }
 

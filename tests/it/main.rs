@@ -16,6 +16,7 @@ mod examples;
 mod guarantees;
 mod hold;
 mod hostile;
+mod operations;
 mod parking;
 mod policy_api;
 mod readme;

@@ -38,3 +38,19 @@ async fn conformance(make: impl Fn() -> Arc<dyn Store>) {
     reading::the_queue_in_figures_deadlines_and_detached_calls(make()).await;
     reading::the_trail_is_a_chain_and_is_read_in_parts(make()).await;
 }
+
+/// Makes a store with so many pending calls, each with its record and its stored request.
+pub(crate) fn fill(path: &std::path::Path, count: u32) {
+    use holdpoint::store::{Park, StoredRequest};
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    let store = sqlite::open(path);
+    runtime.block_on(async {
+        let parks = (0..count).map(|_| {
+            let request = Some(StoredRequest { sealed: [&[1, 7][..], &[3; 100]].concat() });
+            store.park(Park { request, ..samples::park_of(samples::call(0)) }, samples::at(0))
+        });
+        for parked in futures_util::future::join_all(parks).await {
+            parked.expect("parks");
+        }
+    });
+}

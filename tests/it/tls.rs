@@ -7,7 +7,7 @@ use std::process::{Child, Command};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use serde_json::Value;
 
-use crate::support::gateway::{Gateway, Lines, serve};
+use crate::support::gateway::{Gateway, Lines, holdpoint, serve};
 use crate::support::home::Home;
 use crate::support::origin::Origin;
 use crate::support::people::token;
@@ -108,6 +108,14 @@ fn both_listeners_serve_tls_and_only_clients_with_a_certificate_reach_the_proxy(
     let shown = ["--cert", cert.to_str().expect("UTF-8"), "--key", key.to_str().expect("UTF-8"), "-H", &bearer];
     assert_eq!(status(&root, &shown, &url), Some(200));
     assert_eq!(status(&root, &["-H", &bearer], &url), None, "no certificate, no session");
+    // The commands of reviewers trust the authority that they are given, and nobody else's.
+    let list = |rest: &[&str]| {
+        let mut command = holdpoint(&["approvals", "list", "--url", &format!("https://{admin}")]);
+        command.args(rest).env("HOLDPOINT_TOKEN", token("alice")).output().expect("the binary can be run")
+    };
+    let trusted = list(&["--ca", root.to_str().expect("UTF-8")]);
+    assert_eq!(trusted.status.code(), Some(0), "{trusted:?}");
+    assert_eq!(list(&[]).status.code(), Some(2), "the system does not know the test's authority");
     assert_eq!(origin.hits().len(), 1);
 
     // Another authority and a new certificate under the same names: taken over without a restart.

@@ -138,7 +138,7 @@ pub struct Caller {
 /// Who closed an approval.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct DecidedBy {
-    /// `reviewer`, `agent`, `policy` or `gateway`.
+    /// `reviewer`, `agent`, `policy`, `operator` or `gateway`.
     pub kind: &'static str,
     /// The reviewer's id.
     pub id: Option<String>,
@@ -285,6 +285,7 @@ impl DecidedBy {
             State::Expired { .. } => ("gateway", None, None),
             State::Cancelled { by: Canceller::Agent, .. } => ("agent", None, None),
             State::Cancelled { by: Canceller::Policy, .. } => ("policy", None, None),
+            State::Cancelled { by: Canceller::Operator, .. } => ("operator", None, None),
         };
         Some(Self { kind, id, channel, at: state.closed_at()?, reason: state.reason().map(str::to_owned) })
     }

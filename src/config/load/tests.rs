@@ -238,7 +238,16 @@ fn the_store_says_what_it_takes() {
     check(&store("store: holdpoint.db"), BadValue, 7, 8, "not the URL of a store", "sqlite://relative/path.db");
     check(&store("store: \"sqlite://x.db?mode=ro\""), BadValue, 7, 8, "without options", "");
     check(&store("store: sqlite://nowhere/x.db"), FileUnreadable, 7, 8, "does not exist here", "create it");
-    check(&store("store: { url: \"sqlite://x.db\", secret_key: c2hvcnQ= }"), BadValue, 7, 44, "32 bytes", "openssl");
+    check(
+        &store("store: { url: \"sqlite://x.db\", secret_key: c2hvcnQ= }"),
+        BadValue,
+        7,
+        44,
+        "has 5 bytes; a key has 32 bytes",
+        "openssl",
+    );
+    let zeros = format!("store: {{ url: \"sqlite://x.db\", secret_key: \"{}=\" }}", "A".repeat(43));
+    check(&store(&zeros), BadValue, 7, 44, "all zeros", "openssl");
     check(&store("store: { url: \"${NOWHERE}\" }"), Secret, 7, 15, "`NOWHERE` is not set", "set `NOWHERE`");
     check(&store("store: { secret_key: x }"), Code::MissingKey, 7, 1, "`store` needs the key `url`", "add `url");
 }

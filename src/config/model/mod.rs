@@ -123,6 +123,8 @@ pub struct StoreModel {
     pub url: Text<SecretText>,
     /// The key that encrypts held requests at rest.
     pub secret_key: Option<Text<SecretText>>,
+    /// Keys that were used before it, which still open what they sealed.
+    pub previous_secret_keys: Vec<Text<SecretText>>,
 }
 
 /// The mapping form of `store`.
@@ -133,6 +135,10 @@ struct StoreMapping {
     url: Text<SecretText>,
     /// 32 bytes in base64 that encrypt sensitive headers of held requests at rest.
     secret_key: Option<Text<SecretText>>,
+    /// Keys that were used before, in base64: they open what they sealed, and seal nothing.
+    #[serde(default)]
+    #[schemars(length(max = 16))]
+    previous_secret_keys: Vec<Text<SecretText>>,
 }
 
 impl<'de> Deserialize<'de> for StoreModel {
@@ -147,12 +153,13 @@ impl<'de> Deserialize<'de> for StoreModel {
 
             fn visit_str<E: de::Error>(self, text: &str) -> Result<StoreModel, E> {
                 let url = SecretText::read(text).map(Text).map_err(E::custom)?;
-                Ok(StoreModel { url, secret_key: None })
+                Ok(StoreModel { url, secret_key: None, previous_secret_keys: Vec::new() })
             }
 
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<StoreModel, A::Error> {
-                let StoreMapping { url, secret_key } = StoreMapping::deserialize(MapAccessDeserializer::new(map))?;
-                Ok(StoreModel { url, secret_key })
+                let StoreMapping { url, secret_key, previous_secret_keys } =
+                    StoreMapping::deserialize(MapAccessDeserializer::new(map))?;
+                Ok(StoreModel { url, secret_key, previous_secret_keys })
             }
         }
         deserializer.deserialize_any(Reader)

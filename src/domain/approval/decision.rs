@@ -122,6 +122,16 @@ pub(super) fn cancel(
     }
 }
 
+/// Takes back what is pending, past its time too: it may have been decided where this store did not see it, and
+/// "expired" would say that nobody did.
+pub(super) fn void(approval: &Approval, reason: &str, now: Timestamp) -> Step {
+    let by = Canceller::Operator;
+    let event = event::cancelled(approval, &by, Some(reason), now);
+    change(approval, Some(event), |next| {
+        next.state = State::Cancelled { by, at: now, reason: Some(reason.to_owned()) };
+    })
+}
+
 /// Stale once is stale for good: the first revision that changed the rule stays named.
 pub(super) fn mark_stale(approval: &Approval, revision: &str, now: Timestamp) -> Result<Step, Refusal> {
     match &approval.state {

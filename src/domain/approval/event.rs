@@ -68,7 +68,7 @@ pub(super) fn decided(after: &Approval, kind: EventKind, decision: &Decision) ->
 pub(super) fn cancelled(approval: &Approval, by: &Canceller, reason: Option<&str>, at: Timestamp) -> Event {
     let actor = match by {
         Canceller::Agent => by_agent(approval),
-        Canceller::Policy => Actor::Gateway,
+        Canceller::Policy | Canceller::Operator => Actor::Gateway,
     };
     let mut detail = json!({ "by": by, "rule": approval.terms.rule });
     if let Some(reason) = reason {

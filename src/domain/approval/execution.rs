@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::transition::{Refusal, Step, change};
+use super::transition::{Doubt, Refusal, Step, change};
 use super::{Approval, Execution, PermitFate, Settlement, State, event, rules};
 use crate::domain::audit::{Actor, EventKind};
 use crate::domain::call::Fingerprint;
@@ -64,6 +64,28 @@ pub(super) fn lose_track(approval: &Approval, reason: &str, now: Timestamp) -> R
     Ok(change(approval, Some(event), |next| {
         next.execution = Execution::Unknown { at: now, reason: reason.to_owned() };
     }))
+}
+
+/// Takes a permit that nobody has used, or that is being used, out of the world. In doubt the outcome is unknown: the
+/// permit may have been used where this store did not see it. A grant that was over by then was not; it is voided all the
+/// same, so that no clock brings it back.
+pub(super) fn void(approval: &Approval, reason: &str, doubt: Doubt, now: Timestamp) -> Step {
+    let unknown = match (is_releasing(approval), permit_is_free(approval), doubt) {
+        (Ok(()), _, _) => true,
+        (Err(_), Err(_), _) => return Step::Same,
+        (Err(_), Ok(()), Doubt::None) => false,
+        (Err(_), Ok(()), Doubt::Since(last)) => rules::grant_lasts(approval, last),
+    };
+    let kind = if unknown { EventKind::ReleaseUnknown } else { EventKind::ReleaseRefused };
+    let event = event::about(approval, kind, Actor::Gateway, now, json!({ "reason": reason }));
+    let reason = reason.to_owned();
+    change(approval, Some(event), |next| {
+        next.execution = if unknown {
+            Execution::Unknown { at: now, reason }
+        } else {
+            Execution::Failed { at: now, reason, permit: PermitFate::Spent }
+        };
+    })
 }
 
 /// Any reviewer may say what was found, but not about a call made under the reviewer's own identity.

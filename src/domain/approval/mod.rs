@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 
 pub use event::created;
 pub use names::{Risk, SlaState, Status};
-pub use transition::{Command, Refusal, Step, Transition, transition};
+pub use transition::{Command, Doubt, Refusal, Step, Transition, transition};
 
 use super::call::{Fingerprint, PayloadHash, Protocol};
 use super::id::ApprovalId;
@@ -213,6 +213,8 @@ pub enum Canceller {
     Agent,
     /// A policy that would block the call by now.
     Policy,
+    /// Whoever runs the gateway, with a command on its store.
+    Operator,
 }
 
 /// Where the held call stands.

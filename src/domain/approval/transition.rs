@@ -1,7 +1,7 @@
 //! The one function that moves an approval.
 
 use super::decision::Ballot;
-use super::{Approval, Caller, Canceller, PermitFate, Settlement, Status, decision, event, execution};
+use super::{Approval, Caller, Canceller, PermitFate, Settlement, State, Status, decision, event, execution};
 use crate::domain::audit::{Event, EventKind};
 use crate::domain::call::{Fingerprint, PayloadHash};
 use crate::domain::identity::{AgentId, Channel, Reviewer};
@@ -86,6 +86,14 @@ pub enum Command {
         /// What was seen.
         reason: String,
     },
+    /// Nothing may come of it any more: an operator's command on the store, while no gateway runs. Whatever could still be
+    /// decided or sent is closed, past its time too.
+    Void {
+        /// Why, for people.
+        reason: String,
+        /// Whether it may have been sent without this store knowing.
+        doubt: Doubt,
+    },
     /// A reviewer settles an unknown outcome.
     Resolve {
         /// Who.
@@ -95,6 +103,15 @@ pub enum Command {
         /// How.
         note: String,
     },
+}
+
+/// Whether a call may have been sent without the store knowing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Doubt {
+    /// The store has seen everything: what it says was not sent was not sent.
+    None,
+    /// The store has seen nothing after this moment.
+    Since(Timestamp),
 }
 
 /// A change: the approval after it and the record of it. Both are written in one transaction.
@@ -196,6 +213,12 @@ pub fn transition(approval: &Approval, command: &Command, now: Timestamp) -> Res
         Command::Succeed { status } => execution::succeed(approval, *status, now),
         Command::Fail { reason, permit } => execution::fail(approval, reason, *permit, now),
         Command::LoseTrack { reason } => execution::lose_track(approval, reason, now),
+        Command::Void { reason, doubt } => match approval.state {
+            State::Pending => Ok(decision::void(approval, reason, now)),
+            State::Approved(_) | State::Rejected(_) | State::Expired { .. } | State::Cancelled { .. } => {
+                Ok(execution::void(approval, reason, *doubt, now))
+            }
+        },
         Command::Resolve { reviewer, outcome, note } => execution::resolve(approval, reviewer, *outcome, note, now),
     }
 }

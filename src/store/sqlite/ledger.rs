@@ -251,6 +251,15 @@ impl Ledger<'_> {
         self.execute("UPDATE meta SET head_seq = ?1, head_hash = ?2", params![rows::integer(seq), hash])
     }
 
+    /// Approvals that could still come to something: pending, approved and unsent, being sent.
+    pub(super) fn unsettled(&self) -> Result<Vec<ApprovalId>, Error> {
+        let sql = "SELECT id FROM approvals WHERE state = 'pending' \
+                   OR (state = 'approved' AND execution IN ('held', 'releasing', 'failed')) ORDER BY id";
+        let mut statement = self.conn.prepare(sql).map_err(failed)?;
+        let ids = statement.query_map([], |row| row.get::<_, String>(0)).map_err(failed)?;
+        ids.map(|text| rows::id(&text.map_err(failed)?)).collect()
+    }
+
     pub(super) fn recover(&mut self, now: Timestamp) -> Result<Recovery, Error> {
         let sql = "SELECT id FROM approvals INDEXED BY approvals_live WHERE waiting > 0 OR execution = 'releasing'";
         let mut statement = self.conn.prepare_cached(sql).map_err(failed)?;

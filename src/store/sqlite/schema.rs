@@ -2,7 +2,7 @@
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -15,7 +15,10 @@ use crate::store::Error;
 /// `HPNT`: tells this store's files from other programs' SQLite files.
 const APPLICATION_ID: i32 = 0x4850_4e54;
 /// Each is one transaction; the schema's number is how many of them a file has been through.
-const MIGRATIONS: &[&str] = &[include_str!("../../../migrations/sqlite/0001_approvals.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("../../../migrations/sqlite/0001_approvals.sql"),
+    include_str!("../../../migrations/sqlite/0002_keys_and_ends.sql"),
+];
 /// The schema that this binary writes.
 pub(super) const KNOWN: u32 = MIGRATIONS.len() as u32;
 /// How long to wait for a lock that another program (a backup, a shell) holds.
@@ -37,13 +40,7 @@ pub(super) struct FileLock {
 /// A missing folder is made, but not the folders above it: those are more likely a spelling mistake.
 pub(super) fn create(path: &Path) -> Result<PathBuf, Error> {
     let failed = |what: &str, error: io::Error| unavailable(format!("{}: {what}: {error}", path.display()));
-    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty() && !folder.exists()) {
-        std::fs::DirBuilder::new()
-            .mode(0o700)
-            .create(folder)
-            .and_then(|()| sync_folder(folder.parent().unwrap_or(folder)))
-            .map_err(|error| failed(&format!("cannot create the folder `{}`", folder.display()), error))?;
-    }
+    create_folder(path)?;
     match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
         Ok(_) => {}
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
@@ -53,10 +50,40 @@ pub(super) fn create(path: &Path) -> Result<PathBuf, Error> {
     if path.is_file() { Ok(path) } else { Err(unavailable(format!("{}: not a file", path.display()))) }
 }
 
+/// Makes the folder of the file `path` if there is none.
+pub(super) fn create_folder(path: &Path) -> Result<(), Error> {
+    let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty() && !folder.exists()) else {
+        return Ok(());
+    };
+    std::fs::DirBuilder::new()
+        .mode(0o700)
+        .create(folder)
+        .and_then(|()| sync_folder(folder.parent().unwrap_or(folder)))
+        .map_err(|error| unavailable(format!("the folder `{}` cannot be created: {error}", folder.display())))
+}
+
 /// A power cut must not lose the name of a folder whose contents were acknowledged. (SQLite does the same for the file.)
-fn sync_folder(folder: &Path) -> io::Result<()> {
+pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
     let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
     File::open(folder)?.sync_all()
+}
+
+/// Hands `file` to whoever owns the store at `path`, or its folder when there is none: a command that root runs must not
+/// leave files that the gateway cannot open.
+pub(super) fn give_to_owner_of(path: &Path, file: &Path) -> Result<(), Error> {
+    let failed = |error: io::Error| unavailable(format!("{}: cannot be given to its owner: {error}", file.display()));
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let owner = std::fs::metadata(path).or_else(|_| std::fs::metadata(folder)).map_err(failed)?;
+    let found = std::fs::metadata(file).map_err(failed)?;
+    if (found.uid(), found.gid()) == (owner.uid(), owner.gid()) {
+        return Ok(());
+    }
+    match std::os::unix::fs::chown(file, Some(owner.uid()), Some(owner.gid())) {
+        // Only root may give files away, and not to owners from outside its container; anybody else uses the store as far as
+        // its owner lets them.
+        Err(error) if matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::InvalidInput) => Ok(()),
+        other => other.map_err(failed),
+    }
 }
 
 /// Takes the lock beside the file, or says that another process has it.
@@ -64,6 +91,7 @@ pub(super) fn lock(path: &Path) -> Result<FileLock, Error> {
     let lock = beside(path, ".lock");
     let failed = |error: io::Error| unavailable(format!("{}: cannot lock: {error}", lock.display()));
     let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&lock).map_err(failed)?;
+    give_to_owner_of(path, &lock)?;
     match file.try_lock() {
         Ok(()) => Ok(FileLock { _file: file }),
         Err(TryLockError::WouldBlock) => Err(Error::InUse),
@@ -125,6 +153,21 @@ pub(super) fn reader(path: &Path) -> Result<Connection, Error> {
     }
 }
 
+/// A connection that cannot write, to a store of this schema or an earlier one; and which it is.
+pub(super) fn looker(path: &Path) -> Result<(Connection, u32), Error> {
+    let conn = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    conn.execute_batch("PRAGMA query_only = ON;").map_err(|error| at(path, error))?;
+    match recognise(&conn, path)? {
+        0 => Err(corrupt(format!("{} is empty: it holds no store", path.display()))),
+        found => Ok((conn, found)),
+    }
+}
+
+/// A connection that writes to a file as it is: no schema is asked for or made.
+pub(super) fn raw(path: &Path) -> Result<Connection, Error> {
+    connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)
+}
+
 fn connect(path: &Path, flags: OpenFlags) -> Result<Connection, Error> {
     let conn = Connection::open_with_flags(path, flags).map_err(|error| at(path, error))?;
     conn.busy_timeout(BUSY_TIMEOUT).map_err(|error| at(path, error))?;
@@ -172,7 +215,7 @@ fn migrate(conn: &mut Connection, found: u32, path: &Path) -> Result<(), Error> 
     Ok(())
 }
 
-fn at(path: &Path, error: rusqlite::Error) -> Error {
+pub(super) fn at(path: &Path, error: rusqlite::Error) -> Error {
     match super::rows::failed(error) {
         Error::Unavailable(what) => unavailable(format!("{}: {what}", path.display())),
         Error::Corrupt(what) => corrupt(format!("{}: {what}", path.display())),

@@ -212,22 +212,35 @@ fn the_log_is_text_for_people_where_that_is_configured() {
 #[test]
 fn a_held_call_is_sent_only_with_the_key_that_it_was_sealed_with() {
     let key = |byte: char| format!("{}=", byte.to_string().repeat(43));
-    let with = |mut home: Home, key: &str| {
-        let text = home.configuration();
-        let store = "store: \"sqlite://holdpoint.db\"";
-        assert!(text.contains(store), "{text}");
-        let keyed = format!("store: {{ url: \"sqlite://holdpoint.db\", secret_key: \"{key}\" }}");
-        home.settings.whole = Some(text.replace(store, &keyed));
-        home
-    };
-    let rig = Rig::with(|home| with(home.policy(&gate_delete("hold: 30s")), &key('I')));
+    let rig = Rig::with(|home| with_keys(home.policy(&gate_delete("hold: 30s")), &key('I'), &[]));
     let call = rig.bot().post("/tools/delete_repo", &repository()).header("prefer", "respond-async");
     let id = call.send().expect(202, "").approval();
     let Rig { gateway, mut home, origin } = rig;
     gateway.crash();
-    home.settings.whole = home.settings.whole.map(|text| text.replace(&key('I'), &key('E')));
+    home.settings.whole = None;
+    home = with_keys(home, &key('E'), &[]);
+    let refused = serve(&home).output().expect("the binary can be run");
+    assert_eq!(refused.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(said.contains("store.previous_secret_keys") && said.contains("holdpoint.db.key"), "{said}");
+    home.settings.whole = None;
+    let home = with_keys(home, &key('E'), &[&key('I')]);
     let rig = Rig { gateway: crate::support::gateway::Gateway::start(&home), home, origin };
-    rig.alice().approve(&id);
-    until_true("the log says what to look at", || rig.gateway.log().contains("store.secret_key"));
     rig.nothing_was_sent();
+    rig.alice().approve(&id);
+    rig.until_outcome(&id, "succeeded");
+    assert_eq!(rig.deletions(), 1);
+}
+
+/// With the store sealed under `key`, and `previous` ones at hand.
+pub(crate) fn with_keys(mut home: Home, key: &str, previous: &[&str]) -> Home {
+    let text = home.configuration();
+    let store = "store: \"sqlite://holdpoint.db\"";
+    assert!(text.contains(store), "{text}");
+    let previous = previous.iter().map(|key| format!("\"{key}\"")).collect::<Vec<_>>().join(", ");
+    let keyed = format!(
+        "store: {{ url: \"sqlite://holdpoint.db\", secret_key: \"{key}\", previous_secret_keys: [{previous}] }}"
+    );
+    home.settings.whole = Some(text.replace(store, &keyed));
+    home
 }

@@ -47,6 +47,8 @@ fn commands() -> Vec<(&'static str, Command)> {
         ("fail, returned", Command::Fail { reason: text(), permit: PermitFate::Returned }),
         ("fail, spent", Command::Fail { reason: text(), permit: PermitFate::Spent }),
         ("lose track", Command::LoseTrack { reason: text() }),
+        ("void", Command::Void { reason: text(), doubt: Doubt::None }),
+        ("void, in doubt", Command::Void { reason: text(), doubt: Doubt::Since(at(50)) }),
         ("resolve", resolve("alice", Settlement::Committed, "seen")),
     ]
 }
@@ -271,6 +273,37 @@ proptest! {
             prop_assert_eq!(approval.caller.left_at.is_some() && approval.caller.waiting > 0, false);
         }
     }
+}
+
+#[test]
+fn what_is_voided_can_never_be_sent_whatever_the_doubt() {
+    for (name, approval) in states() {
+        for doubt in [Doubt::None, Doubt::Since(at(0)), Doubt::Since(at(1_000_000))] {
+            let void = Command::Void { reason: "why".to_owned(), doubt };
+            let after = match transition(&approval, &void, at(500)) {
+                Ok(Step::Change(change)) => change.next,
+                Ok(Step::Same) => approval.clone(),
+                Err(refusal) => panic!("{name}: {refusal}"),
+            };
+            // Also by a clock that was set back.
+            for now in [at(0), at(20), at(1_000)] {
+                for (_, command) in
+                    commands().iter().filter(|(name, _)| name.starts_with("approve") || *name == "begin")
+                {
+                    let moved = matches!(transition(&after, command, now), Ok(Step::Change(_)));
+                    assert!(!moved, "{name}, {doubt:?}: {command:?}");
+                }
+            }
+        }
+    }
+    let grant = nobody_waits(approved(Execution::Held));
+    let unknown = |since| {
+        let void = Command::Void { reason: "why".to_owned(), doubt: Doubt::Since(since) };
+        let Ok(Step::Change(change)) = transition(&grant, &void, at(500)) else { panic!("a grant is voided") };
+        matches!(change.next.execution, Execution::Unknown { .. })
+    };
+    assert!(unknown(at(59)), "it may have been used after that");
+    assert!(!unknown(at(60)), "it was over, and had not been used");
 }
 
 #[test]
