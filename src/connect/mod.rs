@@ -8,6 +8,7 @@
 
 mod connector;
 mod error;
+mod transport;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -22,6 +23,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use connector::Connector;
 pub use connector::TrustError;
 pub use error::{BoxError, Failure, LostReason, NotSentReason, SendError};
+pub use transport::{Transport, UpstreamBody};
 
 /// Longest response head in bytes; also what a connection may buffer of a response that is read slowly.
 pub const RESPONSE_HEAD_BYTES_MAX: usize = 128 * 1024;

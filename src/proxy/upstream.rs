@@ -8,10 +8,9 @@ use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, HOST, HeaderName, HeaderValue};
 use http::{HeaderMap, Method, Request, Response, Version};
 use http_body_util::{BodyExt, Limited};
-use hyper::body::Incoming;
 use tokio_util::task::TaskTracker;
 
-use crate::connect::{Freshness, SendError};
+use crate::connect::{Freshness, SendError, UpstreamBody};
 use crate::domain::id::ApprovalId;
 use crate::gate::held::HeldRequest;
 use crate::gate::release::{KeptAnswer, Permit, Release, Sender, Sent};
@@ -145,7 +144,11 @@ fn name(headers: &mut HeaderMap, id: ApprovalId) {
 }
 
 /// Over a connection of its own: a pooled one that the upstream has just closed would make an outcome unknown for nothing.
-async fn dispatch(upstream: &Upstream, request: HeldRequest, id: ApprovalId) -> Result<Response<Incoming>, SendError> {
+async fn dispatch(
+    upstream: &Upstream,
+    request: HeldRequest,
+    id: ApprovalId,
+) -> Result<Response<UpstreamBody>, SendError> {
     let watch = Stopwatch::start();
     let call = Outgoing {
         method: request.method,
@@ -199,7 +202,7 @@ impl Sender for DetachedSender {
     }
 }
 
-async fn keep(release: Release, response: Response<Incoming>, max: u64) {
+async fn keep(release: Release, response: Response<UpstreamBody>, max: u64) {
     let (mut head, body) = response.into_parts();
     strip_for_caller(&mut head.headers);
     let status = head.status.as_u16();

@@ -13,7 +13,7 @@ use tower::ServiceExt;
 
 use crate::auth::{Anonymous, Authenticator, Credential};
 use crate::config::settings::{self, Config};
-use crate::connect::{Trust, UpstreamClient, UpstreamOptions};
+use crate::connect::{Transport, Trust, UpstreamClient, UpstreamOptions};
 use crate::domain::audit::{Actor, Event, EventKind};
 use crate::domain::identity::Principal;
 use crate::gate::{self, Gate};
@@ -83,7 +83,7 @@ fn upstream(upstream: &settings::Upstream, metrics: &Metrics) -> Result<Upstream
         scheme,
         authority,
         base_path: upstream.url.path().to_owned(),
-        client: UpstreamClient::new(&options).map_err(|error| failed(error.to_string()))?,
+        client: Transport::Http(UpstreamClient::new(&options).map_err(|error| failed(error.to_string()))?),
         headers,
         templates,
         tools: upstream.tools.iter().map(|tool| tool.tool.as_str().to_owned()).collect(),

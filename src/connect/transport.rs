@@ -1,0 +1,74 @@
+//! One way to send for every kind of upstream, and one type of body that its answers have.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+
+use super::error::BoxError;
+use super::{Freshness, SendError, UpstreamClient};
+
+/// What carries requests to one upstream.
+#[derive(Debug)]
+pub enum Transport<B> {
+    /// HTTP, over the network.
+    Http(UpstreamClient<B>),
+}
+
+impl<B> Transport<B>
+where
+    B: Body + Send + Unpin + 'static,
+    B::Data: Send,
+    B::Error: Into<BoxError>,
+{
+    /// Sends `request` and waits for the head of the response, as [`UpstreamClient::send`] says.
+    ///
+    /// # Errors
+    /// See [`SendError`]; only [`SendError::NotSent`] leaves no doubt.
+    pub async fn send(
+        &self,
+        request: Request<B>,
+        freshness: Freshness,
+        head_timeout: Duration,
+    ) -> Result<Response<UpstreamBody>, SendError> {
+        match self {
+            Transport::Http(client) => {
+                client.send(request, freshness, head_timeout).await.map(|response| response.map(UpstreamBody::Http))
+            }
+        }
+    }
+}
+
+/// The body of an upstream's answer, as it comes.
+#[derive(Debug)]
+pub enum UpstreamBody {
+    /// From an HTTP connection.
+    Http(Incoming),
+}
+
+impl Body for UpstreamBody {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        match self.get_mut() {
+            UpstreamBody::Http(body) => Pin::new(body).poll_frame(cx).map_err(Into::into),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            UpstreamBody::Http(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            UpstreamBody::Http(body) => body.size_hint(),
+        }
+    }
+}
