@@ -8,6 +8,7 @@
 
 mod connector;
 mod error;
+pub mod stdio;
 mod transport;
 
 use std::path::PathBuf;

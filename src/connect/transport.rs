@@ -10,6 +10,7 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
 use super::error::BoxError;
+use super::stdio::{Program, StdioBody};
 use super::{Freshness, SendError, UpstreamClient};
 
 /// What carries requests to one upstream.
@@ -17,6 +18,8 @@ use super::{Freshness, SendError, UpstreamClient};
 pub enum Transport<B> {
     /// HTTP, over the network.
     Http(UpstreamClient<B>),
+    /// The input and output of a program.
+    Stdio(Program),
 }
 
 impl<B> Transport<B>
@@ -39,6 +42,10 @@ where
             Transport::Http(client) => {
                 client.send(request, freshness, head_timeout).await.map(|response| response.map(UpstreamBody::Http))
             }
+            // Boxed: what goes over the network is the rule, and its future stays small.
+            Transport::Stdio(program) => {
+                Box::pin(program.send(request, head_timeout)).await.map(|response| response.map(UpstreamBody::Stdio))
+            }
         }
     }
 }
@@ -48,6 +55,8 @@ where
 pub enum UpstreamBody {
     /// From an HTTP connection.
     Http(Incoming),
+    /// From a child.
+    Stdio(StdioBody),
 }
 
 impl Body for UpstreamBody {
@@ -57,18 +66,21 @@ impl Body for UpstreamBody {
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         match self.get_mut() {
             UpstreamBody::Http(body) => Pin::new(body).poll_frame(cx).map_err(Into::into),
+            UpstreamBody::Stdio(body) => Pin::new(body).poll_frame(cx),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
             UpstreamBody::Http(body) => body.is_end_stream(),
+            UpstreamBody::Stdio(body) => body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
             UpstreamBody::Http(body) => body.size_hint(),
+            UpstreamBody::Stdio(body) => body.size_hint(),
         }
     }
 }
