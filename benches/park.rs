@@ -93,6 +93,7 @@ fn call(number: u64) -> Approval {
                 method: "POST".to_owned(),
                 target: "/refunds".to_owned(),
                 release: ReleaseMode::Attached,
+                protocol: holdpoint::domain::call::Protocol::Http,
             }),
         },
         terms: Terms {

@@ -178,6 +178,12 @@ codes! {
     MethodOverride = "method_override", BAD_REQUEST, Gateway, Pointless, "Method overrides are not accepted";
     /// The tool's name is outside the alphabet.
     ToolName = "tool_name", BAD_REQUEST, Gateway, Pointless, "The tool's name is not acceptable";
+    /// Several JSON-RPC messages in one body.
+    Batch = "batch", BAD_REQUEST, Gateway, Pointless, "Batches are not accepted";
+    /// The body is no JSON-RPC message that the gateway can judge.
+    InvalidMessage = "invalid_message", BAD_REQUEST, Gateway, Pointless, "The body is no acceptable JSON-RPC message";
+    /// A protocol header contradicts the body.
+    HeaderMismatch = "header_mismatch", BAD_REQUEST, Gateway, Pointless, "A header contradicts the body";
     /// The body did not arrive in time.
     RequestTimeout = "request_timeout", REQUEST_TIMEOUT, Gateway, Safe, "The request did not arrive in time";
     /// The client broke off.
@@ -258,6 +264,11 @@ impl Problem {
         let id = approval.id.to_string();
         let header = HeaderValue::from_str(&id).expect("an id is ASCII");
         self.with("approval", id).with("status", approval.status().as_str()).header(APPROVAL_HEADER, header)
+    }
+
+    /// A field of the document as text.
+    pub fn field(&self, name: &str) -> Option<&str> {
+        self.fields.get(name).and_then(Value::as_str)
     }
 
     /// The document.

@@ -109,6 +109,8 @@ pub struct AgentCredential {
     pub id: AgentId,
     /// SHA-256 of its token; unique among all credentials.
     pub token_sha256: Secret<[u8; 32]>,
+    /// How long its held MCP calls keep it; `None`: as route and rule say.
+    pub inline_budget: Option<Duration>,
 }
 
 /// A reviewer and the digest of its token.
@@ -129,6 +131,8 @@ pub struct Upstream {
     pub url: UpstreamUrl,
     /// Headers set on every request, in place of what the caller sent; values are marked sensitive.
     pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// How it is spoken to as an MCP server; `None`: every request is a call.
+    pub mcp: Option<McpSettings>,
     /// Names for calls, the configured ones first: they win over those of an OpenAPI document. No two have the
     /// same method and path shape.
     pub tools: Vec<ToolMapping>,
@@ -138,6 +142,17 @@ pub struct Upstream {
     pub connect_timeout: Duration,
     /// The file with the authorities to trust in place of the system's, read and parsed; `None`: the system's.
     pub ca: Option<PathBuf>,
+}
+
+/// What is special about an upstream with `protocol: mcp`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct McpSettings {
+    /// What stands before its tools' names in policy; may be empty.
+    pub tool_prefix: String,
+    /// Whether `tools/list` leaves out what policy blocks for whoever asks.
+    pub hides_blocked: bool,
+    /// Whether tools that a rule may hold say so in their description.
+    pub annotates_tools: bool,
 }
 
 /// The name of one kind of call.
@@ -156,6 +171,8 @@ pub struct Route {
     pub path: RoutePath,
     /// The upstream, which exists.
     pub upstream: UpstreamName,
+    /// How long held MCP calls keep their callers; `None`: as the rule says.
+    pub inline_budget: Option<Duration>,
 }
 
 /// All routes; the longest path that fits wins.

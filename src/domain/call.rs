@@ -4,6 +4,17 @@ use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+/// What an upstream speaks, and so where a call stands in a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Protocol {
+    /// Every request is a call; its arguments are the body.
+    #[default]
+    Http,
+    /// A `tools/call` of the Model Context Protocol is a call; its arguments are `params.arguments`.
+    Mcp,
+}
+
 /// SHA-256 over agent, upstream, tool, method, canonical target and raw body, each framed by its length
 /// (`protocol::fingerprint` computes it). Two calls with one fingerprint are the same call.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]

@@ -138,6 +138,15 @@ impl Gate {
         }
     }
 
+    /// Takes an agent's own pending approval back when nobody waits on it any more; `None` when somebody does.
+    pub async fn withdraw_unwatched(&self, id: ApprovalId, agent: &AgentId) -> Result<Option<Approval>, Error> {
+        if self.approval(id).await?.is_none_or(|approval| approval.caller.waiting > 0) {
+            return Ok(None);
+        }
+        self.withdraw(id, agent, Some("the caller took its call back".to_owned())).await?;
+        self.approval(id).await
+    }
+
     /// Settles an unknown outcome.
     pub async fn resolve(
         &self,

@@ -9,19 +9,20 @@ use http::{HeaderMap, Method};
 
 use crate::domain::approval::{Risk, Terms};
 use crate::domain::audit::{Actor, Event, EventKind};
-use crate::domain::call::to_hex;
+use crate::domain::call::{Protocol, to_hex};
 use crate::domain::identity::AgentId;
 use crate::domain::policy::redact::Redaction;
 use crate::domain::policy::view::{Found, Lookup};
 use crate::domain::policy::{Args, CallView, CompiledPolicy, Decision, Rule, Verdict, VerdictKind};
 use crate::domain::time::Timestamp;
 use crate::domain::value::Value;
-use crate::protocol::json::{self, confusable_with};
+use crate::protocol::json::confusable_with;
+use crate::protocol::mcp::TOOLS_CALL;
 use crate::protocol::target::{QueryPairs, RequestTarget};
 use crate::telemetry::metrics;
 use crate::telemetry::stopwatch::Stopwatch;
 
-use super::held::HeldRequest;
+use super::held::{self, HeldRequest};
 use super::parking::RuleTerms;
 use super::release::Permit;
 use super::{Error, Gate};
@@ -44,6 +45,8 @@ pub struct Call<'a> {
     pub target: &'a RequestTarget,
     /// The headers as they would be forwarded.
     pub headers: &'a HeaderMap,
+    /// What the upstream speaks.
+    pub protocol: Protocol,
 }
 
 /// What is known of the body.
@@ -125,6 +128,11 @@ pub struct Entry<'a> {
     now: Timestamp,
 }
 
+/// Lets a protocol message pass that is no call: policy has no say about it.
+pub const fn admit_message() -> Permit {
+    Permit::by_verdict()
+}
+
 /// A call that policy refuses.
 #[derive(Debug, Clone)]
 pub struct Denial {
@@ -200,9 +208,12 @@ impl<'a> Entry<'a> {
         Ok((terms(self.policy, verdict), Shown { summary, preview, target }))
     }
 
-    /// `METHOD /path`, for rules that say nothing better. The path names no argument.
+    /// `METHOD /path`, or `tools/call NAME`, for rules that say nothing better. Neither names an argument.
     fn plain_summary(&self) -> String {
-        format!("{} {}", self.call.method, self.call.target.path())
+        match self.call.protocol {
+            Protocol::Http => format!("{} {}", self.call.method, self.call.target.path()),
+            Protocol::Mcp => format!("{TOOLS_CALL} {}", self.call.tool),
+        }
     }
 
     /// Path and query as they would be sent, but for a query that has something to hide: its parameters are in the preview.
@@ -355,15 +366,12 @@ pub enum Again {
 
 /// Judges a parked call again. What cannot be judged any more is blocked.
 pub fn judge_again(policy: &CompiledPolicy, request: &HeldRequest, parked: Option<&Terms>, now: Timestamp) -> Again {
-    let bytes = request.body.as_deref().unwrap_or_default();
-    let value = match bytes {
-        [] => None,
-        bytes => match json::read(bytes, &json::Limits::default()) {
-            Ok(value) => Some(value),
-            Err(error) => return Again::Blocks(format!("the stored body cannot be read any more: {error}")),
-        },
+    let value = match request.value() {
+        Ok(value) => value,
+        Err(error) => return Again::Blocks(format!("the stored body cannot be read any more: {error}")),
     };
-    let body = value.as_ref().map_or(Body::Absent, Body::Read);
+    let args = value.as_ref().and_then(|value| held::arguments(request.protocol, value));
+    let body = args.map_or(Body::Absent, Body::Read);
     let verdict = viewed(&request.facts(), body, now, |view| policy.judge(view));
     match verdict.kind {
         VerdictKind::Blocked => {

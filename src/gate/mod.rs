@@ -11,6 +11,7 @@ pub mod parking;
 pub mod release;
 mod sweeper;
 mod waiters;
+pub mod waiting;
 
 use std::future::Future;
 use std::sync::Arc;

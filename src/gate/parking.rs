@@ -3,21 +3,20 @@
 //! The row in the store is the truth. The caller's future may be dropped at any await: `Presence` then tells the store that
 //! nobody waits any more, and a permit is only ever taken for a request that is still there.
 
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crate::domain::approval::{
-    Approval, Caller, Command, Execution, Refusal, ReleaseMode, Risk, Slot, State, Subject, SubjectKind, Terms,
+    Approval, Caller, Execution, Refusal, ReleaseMode, Risk, Slot, State, Subject, SubjectKind, Terms,
 };
 use crate::domain::call::PayloadHash;
-use crate::domain::id::ApprovalId;
 use crate::store::{Park, Parked, QueueLimit, StoredRequest};
-use crate::telemetry::metrics::{self, Source};
+use crate::telemetry::metrics::Source;
 
 use super::held::HeldRequest;
 use super::intake::Shown;
 use super::release::{KeptAnswer, NoPermit, Permit};
-use super::{Error, Gate, POLL_INTERVAL};
+use super::waiting::{HeldBytes, Presence, Waiting};
+use super::{Error, Gate};
 
 /// A call that policy wants parked.
 #[derive(Debug)]
@@ -97,6 +96,15 @@ pub enum Held {
     Draining(Option<Approval>),
 }
 
+/// What a call found when it was to be parked.
+#[derive(Debug)]
+pub enum Entered {
+    /// Nothing to wait for.
+    Settled(Box<Held>),
+    /// An approval that nobody has decided, or whose call the gateway is sending.
+    Waiting(Box<Waiting>),
+}
+
 /// Which limit was reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Overflow {
@@ -106,82 +114,34 @@ pub enum Overflow {
     HeldBytes,
 }
 
-/// Tells the store when the caller is no longer there, however that came about.
-struct Presence {
-    gate: Option<Gate>,
-    id: ApprovalId,
-}
-
-impl Presence {
-    fn new(gate: &Gate, id: ApprovalId) -> Self {
-        Self { gate: Some(gate.clone()), id }
-    }
-
-    /// Leaves before the caller is told to come back: its next request must find the approval free to join.
-    async fn leave(&mut self) {
-        if let Some(gate) = self.gate.take() {
-            let id = self.id;
-            let task = gate.clone();
-            let left = gate.to_its_end(async move {
-                leave(&task, id).await;
-                Ok(())
-            });
-            // Whether it could be recorded is in the log; the caller is told to come back either way.
-            drop(left.await);
-        }
-    }
-}
-
-impl Drop for Presence {
-    fn drop(&mut self) {
-        if let Some(gate) = self.gate.take() {
-            let (task, id) = (gate.clone(), self.id);
-            gate.spawn("caller left", async move { leave(&task, id).await });
-        }
-    }
-}
-
-async fn leave(gate: &Gate, id: ApprovalId) {
-    if let Err(error) = gate.apply(id, Command::CallerLeft).await {
-        // The next start sets it right: `recover` knows that nobody waits.
-        tracing::warn!(approval = %id, %error, "a caller's leaving could not be recorded");
-    }
-}
-
-/// Body bytes that a waiting caller keeps in memory.
-struct HeldBytes {
-    gate: Gate,
-    bytes: u64,
-    _counted: metrics::Held,
-}
-
-impl HeldBytes {
-    fn reserve(gate: &Gate, bytes: u64) -> Option<Self> {
-        let max = gate.limits().held_bytes_max;
-        let held = &gate.inner.held_bytes;
-        let fits = |now: u64| now.checked_add(bytes).filter(|sum| *sum <= max);
-        held.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).ok()?;
-        Some(Self { gate: gate.clone(), bytes, _counted: gate.metrics().held(bytes) })
-    }
-}
-
-impl Drop for HeldBytes {
-    fn drop(&mut self) {
-        self.gate.inner.held_bytes.fetch_sub(self.bytes, Ordering::Relaxed);
-    }
-}
-
 impl Gate {
     /// Parks a call, or finds what stands for it, and holds the caller as long as it has patience.
     pub async fn park(&self, order: Order) -> Result<Held, Error> {
+        let patience = order.patience;
+        let mut waiting = match self.enter(order).await? {
+            Entered::Settled(held) => return Ok(*held),
+            Entered::Waiting(waiting) => waiting,
+        };
+        let held = match patience {
+            Patience::Wait(wait) => waiting.wait(wait).await?,
+            Patience::RespondAsync => None,
+        };
+        match held {
+            Some(held) => Ok(held),
+            None => Ok(Held::Pending(waiting.give_up().await)),
+        }
+    }
+
+    /// Parks a call, or finds what stands for it; the caller then waits by itself.
+    pub async fn enter(&self, order: Order) -> Result<Entered, Error> {
+        let settled = |held| Ok(Entered::Settled(Box::new(held)));
         if self.is_draining() {
-            return Ok(Held::Draining(None));
+            return settled(Held::Draining(None));
         }
         let body_bytes = order.request.body.as_ref().map_or(0, |body| body.len() as u64);
-        let Some(_held_bytes) = HeldBytes::reserve(self, body_bytes) else {
-            return Ok(Held::Full(Overflow::HeldBytes));
+        let Some(held_bytes) = HeldBytes::reserve(self, body_bytes) else {
+            return settled(Held::Full(Overflow::HeldBytes));
         };
-        let patience = order.patience;
         let (park, request) = self.prepare(order)?;
         let own_id = park.approval.id;
         // Before the row exists: a decision that comes at once still wakes.
@@ -197,7 +157,7 @@ impl Gate {
             };
             Ok((parked, presence))
         };
-        let (parked, mut presence) = self.to_its_end(work).await?;
+        let (parked, presence) = self.to_its_end(work).await?;
         let (approval, waiter) = match parked {
             Parked::Created(approval) => {
                 self.metrics().approval_created(&approval.terms.rule, Source::Proxy);
@@ -210,54 +170,17 @@ impl Gate {
                 // Read again: it may have been decided between the transaction and the subscription.
                 (self.approval(approval.id).await?.ok_or(Error::Vanished(approval.id))?, waiter)
             }
-            Parked::Granted(approval) => return self.release_now(&approval, &request).await,
-            Parked::Remembered(approval) => return Ok(Held::Refused(approval)),
-            Parked::Spent(approval) | Parked::Standing(approval) => return self.replay(approval).await,
-            Parked::KeyReused(approval) => return Ok(Held::KeyReused(approval)),
-            Parked::Full(limit) => return Ok(Held::Full(Overflow::Queue(limit))),
+            Parked::Granted(approval) => return settled(self.release_now(&approval, &request).await?),
+            Parked::Remembered(approval) => return settled(Held::Refused(approval)),
+            Parked::Spent(approval) | Parked::Standing(approval) => return settled(self.replay(approval).await?),
+            Parked::KeyReused(approval) => return settled(Held::KeyReused(approval)),
+            Parked::Full(limit) => return settled(Held::Full(Overflow::Queue(limit))),
         };
-        let held = match patience {
-            Patience::Wait(wait) => self.hold(approval, &request, waiter, wait).await?,
-            Patience::RespondAsync => Held::Pending(approval),
-        };
-        if let (Held::Pending(_), Some(presence)) = (&held, &mut presence) {
-            presence.leave().await;
-        }
-        Ok(held)
+        let waiting = Waiting::new(self, approval, request, waiter, presence, held_bytes);
+        Ok(Entered::Waiting(Box::new(waiting)))
     }
 
-    async fn hold(
-        &self,
-        mut approval: Approval,
-        request: &HeldRequest,
-        mut waiter: super::waiters::Waiter,
-        wait: Duration,
-    ) -> Result<Held, Error> {
-        let deadline = tokio::time::Instant::now() + wait;
-        let detached = approval.call().is_some_and(|call| call.release == ReleaseMode::Detached);
-        loop {
-            if Self::is_refusal(&approval.state) {
-                return Ok(Held::Refused(approval));
-            }
-            if matches!(approval.state, State::Approved(_)) {
-                match (&approval.execution, detached) {
-                    (_, false) => return self.release_now(&approval, request).await,
-                    // The gateway sends it; wait for the outcome.
-                    (Execution::Held | Execution::Releasing { .. }, true) => {}
-                    (_, true) => return self.replay(approval).await,
-                }
-            }
-            tokio::select! {
-                () = waiter.woken() => {}
-                () = tokio::time::sleep(POLL_INTERVAL) => {}
-                () = tokio::time::sleep_until(deadline) => return Ok(Held::Pending(approval)),
-                () = self.inner.drain.cancelled() => return Ok(Held::Draining(Some(approval))),
-            }
-            approval = self.approval(approval.id).await?.ok_or(Error::Vanished(approval.id))?;
-        }
-    }
-
-    async fn release_now(&self, approval: &Approval, request: &HeldRequest) -> Result<Held, Error> {
+    pub(super) async fn release_now(&self, approval: &Approval, request: &HeldRequest) -> Result<Held, Error> {
         Ok(match self.take_permit(approval, request).await? {
             Ok(permit) => Held::Permitted(permit),
             Err(NoPermit::BlockedNow(approval, reason)) => Held::BlockedNow(approval, reason),
@@ -267,7 +190,7 @@ impl Gate {
     }
 
     /// The kept answer of a call that was sent, where one is kept.
-    async fn replay(&self, approval: Approval) -> Result<Held, Error> {
+    pub(super) async fn replay(&self, approval: Approval) -> Result<Held, Error> {
         if Self::is_refusal(&approval.state) {
             return Ok(Held::Refused(approval));
         }
@@ -284,7 +207,7 @@ impl Gate {
         let Order { request, rule, shown, idempotency_key, trace_id, patience } = order;
         let now = self.now();
         let id = self.new_approval_id();
-        let body = request.body.as_deref().unwrap_or_default();
+        let payload = request.payload();
         let (release, waiting) = match patience {
             Patience::Wait(_) => (rule.release, 1),
             // Nobody's connection will carry it.
@@ -298,8 +221,8 @@ impl Gate {
                 name: request.tool.clone(),
                 summary: shown.summary,
                 preview: shown.preview,
-                payload_sha256: PayloadHash(crate::auth::sha256(body)),
-                payload_bytes: body.len() as u64,
+                payload_sha256: PayloadHash(crate::auth::sha256(&payload)),
+                payload_bytes: payload.len() as u64,
                 fingerprint: request.fingerprint(),
                 idempotency_key,
                 trace_id,
@@ -308,6 +231,7 @@ impl Gate {
                     method: request.method.as_str().to_owned(),
                     target: shown.target,
                     release,
+                    protocol: request.protocol,
                 }),
             },
             terms: Terms {

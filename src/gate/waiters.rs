@@ -13,7 +13,14 @@ use crate::domain::id::ApprovalId;
 /// The live waiters of this process.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Waiters {
-    channels: Arc<DashMap<ApprovalId, watch::Sender<u64>>>,
+    channels: Arc<DashMap<ApprovalId, Channel>>,
+}
+
+#[derive(Debug)]
+struct Channel {
+    sender: watch::Sender<u64>,
+    /// The place of the last who came.
+    newest: u64,
 }
 
 /// One who waits. Dropping it unsubscribes.
@@ -21,20 +28,24 @@ pub(super) struct Waiters {
 pub(super) struct Waiter {
     id: ApprovalId,
     receiver: Option<watch::Receiver<u64>>,
+    place: u64,
     waiters: Waiters,
 }
 
 impl Waiters {
     /// Begins to listen. Subscribe first, then read the store: a decision between the two still wakes.
     pub(super) fn subscribe(&self, id: ApprovalId) -> Waiter {
-        let receiver = self.channels.entry(id).or_insert_with(|| watch::channel(0).0).subscribe();
-        Waiter { id, receiver: Some(receiver), waiters: self.clone() }
+        let mut channel = self.channels.entry(id).or_insert_with(|| Channel { sender: watch::channel(0).0, newest: 0 });
+        channel.newest += 1;
+        let (receiver, place) = (channel.sender.subscribe(), channel.newest);
+        drop(channel);
+        Waiter { id, receiver: Some(receiver), place, waiters: self.clone() }
     }
 
     /// Tells everyone who waits for `id` to look again.
     pub(super) fn wake(&self, id: ApprovalId) {
         if let Some(channel) = self.channels.get(&id) {
-            channel.send_modify(|count| *count += 1);
+            channel.sender.send_modify(|count| *count += 1);
         }
     }
 
@@ -59,12 +70,17 @@ impl Waiter {
             None => std::future::pending::<()>().await,
         }
     }
+
+    /// Whether nobody came after this one. Of several who wait for one permit the last is the likeliest to be still there.
+    pub(super) fn is_newest(&self) -> bool {
+        self.waiters.channels.get(&self.id).is_none_or(|channel| channel.newest == self.place)
+    }
 }
 
 impl Drop for Waiter {
     fn drop(&mut self) {
         self.receiver = None;
-        self.waiters.channels.remove_if(&self.id, |_, channel| channel.receiver_count() == 0);
+        self.waiters.channels.remove_if(&self.id, |_, channel| channel.sender.receiver_count() == 0);
     }
 }
 
@@ -92,6 +108,13 @@ mod tests {
         waiters.wake(id(1));
         let woken = tokio::time::timeout(std::time::Duration::from_millis(20), other.woken()).await;
         assert!(woken.is_err());
+    }
+
+    #[test]
+    fn the_last_who_came_is_the_newest() {
+        let waiters = Waiters::default();
+        let (first, second) = (waiters.subscribe(id(1)), waiters.subscribe(id(1)));
+        assert_eq!((first.is_newest(), second.is_newest()), (false, true));
     }
 
     #[test]

@@ -10,5 +10,6 @@
 pub mod fingerprint;
 pub mod head;
 pub mod json;
+pub mod mcp;
 pub mod target;
 pub mod trace;

@@ -4,7 +4,6 @@ use http::header::{HeaderName, HeaderValue, LOCATION, RETRY_AFTER};
 use http::{HeaderMap, Response, StatusCode};
 
 use crate::domain::approval::{Approval, Canceller, Execution, ReleaseMode, State};
-use crate::domain::identity::AgentId;
 use crate::domain::time::Timestamp;
 use crate::gate::intake::Denial;
 use crate::gate::parking::{Overflow, Patience};
@@ -34,16 +33,22 @@ pub fn pending(approval: &Approval, patience: Patience) -> Response<AnswerBody> 
     if patience == Patience::RespondAsync && detached {
         return accepted(approval);
     }
+    own(still_pending(approval))
+}
+
+/// The same as a problem: what has happened, and what to do next.
+pub fn still_pending(approval: &Approval) -> Problem {
+    let detached = approval.call().is_some_and(|call| call.release == ReleaseMode::Detached);
     let then = match detached {
         true => "the gateway sends the call once it is approved and keeps the answer; follow `Location`",
         false => "the call has not been sent; send the identical request again and it joins this approval",
     };
-    own(Problem::new(Code::ApprovalPending, format!("nobody has decided yet: {then}"))
+    Problem::new(Code::ApprovalPending, format!("nobody has decided yet: {then}"))
         .about(approval)
         .with("rule", approval.terms.rule.clone())
         .with("expires_at", approval.terms.expires_at.to_string())
         .header(LOCATION, location(approval))
-        .retry_after(RETRY_PENDING_SECONDS))
+        .retry_after(RETRY_PENDING_SECONDS)
 }
 
 /// The caller asked not to wait, and the gateway owns the call.
@@ -67,26 +72,31 @@ fn accepted(approval: &Approval) -> Response<AnswerBody> {
     response
 }
 
+/// A reason as the part of a sentence that goes on.
+fn unpointed(reason: &str) -> &str {
+    reason.trim_end().trim_end_matches('.')
+}
+
 /// Blocked by policy.
-pub fn blocked(denial: &Denial) -> Response<AnswerBody> {
+pub fn blocked(denial: &Denial) -> Problem {
     let by = match &denial.rule {
         Some(rule) => format!("rule `{rule}` blocks this call"),
         None => "no rule allows this call and the policy blocks by default".to_owned(),
     };
-    let said = denial.reason.as_deref().map_or_else(String::new, |reason| format!(": {reason}"));
-    own(Problem::new(Code::Blocked, format!("{by}{said}. It was not sent; do not send it again unchanged"))
+    let said = denial.reason.as_deref().map_or_else(String::new, |reason| format!(": {}", unpointed(reason)));
+    Problem::new(Code::Blocked, format!("{by}{said}. It was not sent; do not send it again unchanged"))
         .with("rule", denial.rule.clone())
         .with("reason", denial.reason.clone())
-        .with("policy_revision", denial.revision.clone()))
+        .with("policy_revision", denial.revision.clone())
 }
 
 /// Rejected, expired or withdrawn.
-pub fn refused(approval: &Approval, now: Timestamp) -> Response<AnswerBody> {
+pub fn refused(approval: &Approval, now: Timestamp) -> Problem {
     let rule = approval.terms.rule.clone();
     let problem = match &approval.state {
         State::Rejected(decision) => {
             let reason = decision.reason.clone();
-            let said = reason.as_deref().map_or_else(String::new, |reason| format!(": {reason}"));
+            let said = reason.as_deref().map_or_else(String::new, |reason| format!(": {}", unpointed(reason)));
             let problem = Problem::new(
                 Code::Rejected,
                 format!(
@@ -123,17 +133,17 @@ pub fn refused(approval: &Approval, now: Timestamp) -> Response<AnswerBody> {
             ),
         ),
     };
-    own(problem.about(approval).with("rule", rule))
+    problem.about(approval).with("rule", rule)
 }
 
 /// Approved once, blocked by the policy of the moment it would have been sent.
-pub fn blocked_now(approval: &Approval, reason: &str) -> Response<AnswerBody> {
+pub fn blocked_now(approval: &Approval, reason: &str) -> Problem {
     let detail = format!("the call was approved, but a newer policy blocks it: {reason}. It was not sent");
-    own(Problem::new(Code::Blocked, detail).about(approval).with("rule", approval.terms.rule.clone()))
+    Problem::new(Code::Blocked, detail).about(approval).with("rule", approval.terms.rule.clone())
 }
 
 /// The call was sent before, or its sending came to nothing.
-pub fn spent(approval: &Approval) -> Response<AnswerBody> {
+pub fn spent(approval: &Approval) -> Problem {
     let problem = match &approval.execution {
         Execution::Failed { reason, .. } => {
             Problem::new(Code::UpstreamUnreachable, format!("the call was approved and nothing was sent: {reason}"))
@@ -150,35 +160,35 @@ pub fn spent(approval: &Approval) -> Response<AnswerBody> {
         )
         .with("outcome", other.as_str()),
     };
-    own(problem.about(approval).header(LOCATION, location(approval)))
+    problem.about(approval).header(LOCATION, location(approval))
 }
 
 /// The key belongs to another call.
-pub fn key_reused(approval: &Approval) -> Response<AnswerBody> {
+pub fn key_reused(approval: &Approval) -> Problem {
     let detail = "this `Idempotency-Key` was used for another call; use a new key for a new call";
-    own(Problem::new(Code::IdempotencyKeyReused, detail).about(approval))
+    Problem::new(Code::IdempotencyKeyReused, detail).about(approval)
 }
 
 /// A limit was reached.
-pub fn full(overflow: Overflow, agent: &AgentId) -> Response<AnswerBody> {
+pub fn full(overflow: Overflow) -> Problem {
     let (limit, detail) = match overflow {
         Overflow::Queue(QueueLimit::PerAgent) => {
-            ("pending_per_agent_max", format!("agent `{agent}` has as many calls waiting for approval as it may"))
+            ("pending_per_agent_max", "this agent has as many calls waiting for approval as it may")
         }
-        Overflow::Queue(QueueLimit::Total) => ("pending_total_max", "the approval queue is full".to_owned()),
-        Overflow::HeldBytes => ("held_bytes_max", "waiting calls hold as much memory as they may".to_owned()),
+        Overflow::Queue(QueueLimit::Total) => ("pending_total_max", "the approval queue is full"),
+        Overflow::HeldBytes => ("held_bytes_max", "waiting calls hold as much memory as they may"),
     };
-    own(Problem::new(Code::QueueFull, detail).with("limit", limit).retry_after(RETRY_BUSY_SECONDS))
+    Problem::new(Code::QueueFull, detail).with("limit", limit).retry_after(RETRY_BUSY_SECONDS)
 }
 
 /// The gateway goes down.
-pub fn draining(approval: Option<&Approval>) -> Response<AnswerBody> {
+pub fn draining(approval: Option<&Approval>) -> Problem {
     let problem = Problem::new(Code::Draining, "the gateway is shutting down; send the identical request again")
         .retry_after(RETRY_BUSY_SECONDS);
-    own(match approval {
+    match approval {
         Some(approval) => problem.about(approval).header(LOCATION, location(approval)),
         None => problem,
-    })
+    }
 }
 
 /// The kept answer of a call that the gateway sent itself.

@@ -11,6 +11,7 @@ use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use tokio_util::task::TaskTracker;
 
+use super::mcp::ChannelBody;
 use crate::connect::UpstreamBody;
 use crate::gate::release::{Release, Sent};
 
@@ -28,6 +29,8 @@ pub enum AnswerBody {
     Released(ReleasedBody),
     /// The agents' part of the API.
     Api(axum::body::Body),
+    /// An event stream that the gateway writes.
+    Stream(ChannelBody),
 }
 
 impl Body for AnswerBody {
@@ -40,6 +43,7 @@ impl Body for AnswerBody {
             AnswerBody::Upstream(body) => Pin::new(body).poll_frame(cx),
             AnswerBody::Released(body) => Pin::new(body).poll_frame(cx),
             AnswerBody::Api(body) => Pin::new(body).poll_frame(cx).map_err(Into::into),
+            AnswerBody::Stream(body) => Pin::new(body).poll_frame(cx).map_err(|never| match never {}),
         }
     }
 
@@ -49,6 +53,7 @@ impl Body for AnswerBody {
             AnswerBody::Upstream(body) => body.is_end_stream(),
             AnswerBody::Released(body) => body.is_end_stream(),
             AnswerBody::Api(body) => body.is_end_stream(),
+            AnswerBody::Stream(body) => body.is_end_stream(),
         }
     }
 
@@ -58,6 +63,7 @@ impl Body for AnswerBody {
             AnswerBody::Upstream(body) => body.size_hint(),
             AnswerBody::Released(body) => body.size_hint(),
             AnswerBody::Api(body) => body.size_hint(),
+            AnswerBody::Stream(body) => body.size_hint(),
         }
     }
 }

@@ -11,6 +11,7 @@ use hyper::body::Incoming;
 
 use crate::auth::{CredentialPlace, TOKEN_HEADER};
 use crate::domain::audit::Actor;
+use crate::domain::call::Protocol;
 use crate::domain::identity::AgentId;
 use crate::gate::fill_random;
 use crate::gate::held::HeldRequest;
@@ -35,12 +36,12 @@ const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
 pub(super) struct Recognised<'s> {
     pub(super) agent: AgentId,
     pub(super) destination: Destination<'s>,
-    tool: String,
+    pub(super) tool: String,
     pub(super) method: Method,
     pub(super) headers: HeaderMap,
-    framing: Framing,
-    prefer: Prefer,
-    idempotency_key: Option<String>,
+    pub(super) framing: Framing,
+    pub(super) prefer: Prefer,
+    pub(super) idempotency_key: Option<String>,
     pub(super) trace: TraceParent,
     pub(super) body: Incoming,
 }
@@ -114,6 +115,7 @@ impl<'s> Recognised<'s> {
             method: &self.method,
             target: &self.destination.target,
             headers: &self.headers,
+            protocol: Protocol::Http,
         }
     }
 
@@ -142,13 +144,14 @@ impl<'s> Recognised<'s> {
             target: self.destination.target,
             headers: self.headers,
             body,
+            protocol: Protocol::Http,
         };
         Ok((request, context))
     }
 }
 
 /// Whether these bytes may be judged: none, or JSON as it is under a method that has a body.
-fn check_body(method: &Method, headers: &HeaderMap, bytes: &Bytes) -> Result<(), Refusal> {
+pub(super) fn check_body(method: &Method, headers: &HeaderMap, bytes: &Bytes) -> Result<(), Refusal> {
     if bytes.is_empty() {
         return match headers.contains_key(CONTENT_TYPE) {
             true => Err(Refusal::empty_json()),

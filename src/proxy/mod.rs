@@ -3,6 +3,7 @@
 pub mod answer;
 pub mod body;
 mod call;
+mod mcp;
 mod refusal;
 pub mod routes;
 pub mod surface;
@@ -47,6 +48,8 @@ pub struct Proxy {
     /// The agents' part of the API, below [`answer::OWN_PREFIX`].
     api: axum::Router,
     tracker: TaskTracker,
+    /// Held MCP calls that their callers can take back.
+    in_flight: mcp::InFlight,
 }
 
 /// Held while a call is being answered. Whoever handles a call ends it with an answer, or is dropped because the caller left, which
@@ -66,7 +69,7 @@ impl Drop for Outcome<'_> {
 impl Proxy {
     /// A proxy over `gate`, by the configuration that `surface` holds at each moment.
     pub fn new(gate: Gate, surface: Arc<ArcSwap<Surface>>, api: axum::Router, tracker: TaskTracker) -> Self {
-        Self { gate, surface, api, tracker }
+        Self { gate, surface, api, tracker, in_flight: mcp::InFlight::default() }
     }
 
     /// Answers one request.
@@ -95,6 +98,10 @@ impl Proxy {
             Err((actor, refusal)) => return Box::pin(self.refuse(id, actor, refusal)).await,
         };
         let policy = self.gate.policy();
+        if call.destination.upstream.mcp.is_some() {
+            let span = tracing::info_span!("request", request_id = %id, trace_id = call.trace.trace_id());
+            return Box::pin(self.mcp(id, &surface, &policy, call, Stopwatch::start()).instrument(span)).await;
+        }
         match self.pass_by_head(&surface, &policy, call).await {
             Ok(response) => response,
             Err((call, watch)) => {
@@ -155,7 +162,7 @@ impl Proxy {
             let entry = Entry::new(&self.gate, policy, call.facts());
             match entry.judge(Body::Unread) {
                 Decision::Verdict(verdict) => match verdict.kind {
-                    VerdictKind::Blocked => return Ok(answer::blocked(&entry.deny(&verdict).await)),
+                    VerdictKind::Blocked => return Ok(answer::own(answer::blocked(&entry.deny(&verdict).await))),
                     VerdictKind::Allowed | VerdictKind::Audit => Some(entry.admit(&verdict).await?),
                     VerdictKind::WaitingForApproval => None,
                 },
@@ -192,7 +199,7 @@ impl Proxy {
                 return Err(Refusal::internal("policy asked again for a body that was read"));
             };
             match verdict.kind {
-                VerdictKind::Blocked => return Ok(answer::blocked(&entry.deny(&verdict).await)),
+                VerdictKind::Blocked => return Ok(answer::own(answer::blocked(&entry.deny(&verdict).await))),
                 VerdictKind::Allowed | VerdictKind::Audit => Act::Send(entry.admit(&verdict).await?),
                 VerdictKind::WaitingForApproval => {
                     let patience = context.patience(verdict.approval().hold, surface);
@@ -230,13 +237,13 @@ impl Proxy {
                 upstream::release(permit, upstream, request, self.tracker.clone()).await.unwrap_or_else(answer::own)
             }
             Held::Answered(approval, kept) => answer::replayed(&approval, kept),
-            Held::Refused(approval) => answer::refused(&approval, self.gate.now()),
-            Held::BlockedNow(approval, reason) => answer::blocked_now(&approval, &reason),
+            Held::Refused(approval) => answer::own(answer::refused(&approval, self.gate.now())),
+            Held::BlockedNow(approval, reason) => answer::own(answer::blocked_now(&approval, &reason)),
             Held::Pending(approval) => answer::pending(&approval, patience),
-            Held::Spent(approval) => answer::spent(&approval),
-            Held::KeyReused(approval) => answer::key_reused(&approval),
-            Held::Full(overflow) => answer::full(overflow, &request.agent),
-            Held::Draining(approval) => answer::draining(approval.as_ref()),
+            Held::Spent(approval) => answer::own(answer::spent(&approval)),
+            Held::KeyReused(approval) => answer::own(answer::key_reused(&approval)),
+            Held::Full(overflow) => answer::own(answer::full(overflow)),
+            Held::Draining(approval) => answer::own(answer::draining(approval.as_ref())),
         })
     }
 

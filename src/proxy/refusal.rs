@@ -11,6 +11,7 @@ use crate::gate::{self, Gate};
 use crate::problem::{Code, Problem};
 use crate::protocol::head::{HeadError, Reason};
 use crate::protocol::json::JsonError;
+use crate::protocol::mcp::{Fault, FaultKind};
 use crate::protocol::target::TargetError;
 use crate::telemetry::metrics::RejectReason;
 
@@ -49,6 +50,12 @@ impl Refusal {
         Self::new(RejectReason::BodyNotAllowed, Code::BodyNotAllowed, detail)
     }
 
+    pub(super) fn mcp_method(method: &Method) -> Self {
+        let detail = format!("an MCP endpoint takes POST, and GET and DELETE without a body; not this {method}");
+        let problem = Self::new(RejectReason::Method, Code::MethodNotAllowed, detail);
+        Self { problem: problem.problem.header(ALLOW, HeaderValue::from_static("POST, GET, DELETE")), ..problem }
+    }
+
     pub(super) fn empty_json() -> Self {
         let detail = "the body is empty, which is no JSON; send a JSON value, or leave out `Content-Type`";
         Self::new(RejectReason::BadJson, Code::BadJson, detail)
@@ -71,6 +78,11 @@ impl Refusal {
         tracing::info!(code = self.problem.code().as_str(), detail = self.problem.detail(), "refused");
         let event = Event { at: gate.now(), kind: EventKind::InputRefused, actor, approval: None, detail };
         gate.record_refusal(event).await;
+    }
+
+    /// Whether it is a failure of the gateway's own, and not the caller's input.
+    pub(super) const fn is_ours(&self) -> bool {
+        self.reason.is_none()
     }
 
     pub(super) fn into_problem(self) -> Problem {
@@ -134,6 +146,19 @@ impl From<JsonError> for Refusal {
             _ => (RejectReason::BadJson, Code::BadJson),
         };
         Self::new(reason, code, error.to_string())
+    }
+}
+
+impl From<&Fault> for Refusal {
+    fn from(fault: &Fault) -> Self {
+        let (reason, code) = match fault.kind {
+            FaultKind::Envelope | FaultKind::Params => (RejectReason::BadJson, Code::InvalidMessage),
+            FaultKind::Batch => (RejectReason::Batch, Code::Batch),
+            FaultKind::Confusable => (RejectReason::ConfusableKey, Code::ConfusableKey),
+            FaultKind::Header | FaultKind::Version => (RejectReason::HeaderMismatch, Code::HeaderMismatch),
+            FaultKind::ToolName => (RejectReason::ToolName, Code::ToolName),
+        };
+        Self::new(reason, code, fault.detail.clone())
     }
 }
 

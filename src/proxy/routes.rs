@@ -35,6 +35,8 @@ pub struct Upstream {
     pub timeout: Duration,
     /// Its counters.
     pub metrics: UpstreamMetrics,
+    /// How it is spoken to as an MCP server; `None`: every request is a call.
+    pub mcp: Option<settings::McpSettings>,
 }
 
 /// All routes, and the upstreams behind them.
@@ -49,6 +51,8 @@ pub struct Destination<'r> {
     pub upstream: &'r Arc<Upstream>,
     /// Path and query below the upstream's URL: what tools are named by and what policy sees.
     pub target: RequestTarget,
+    /// How long the route lets held MCP calls keep their callers.
+    pub inline_budget: Option<Duration>,
 }
 
 /// The path is one that a careless server would take for a mapped tool, though it is another.
@@ -83,7 +87,8 @@ impl Routes {
             None if rest.len() == target.path().len() => Ok(target.clone()),
             None => RequestTarget::parse(rest),
         };
-        Some(below.map(|target| Destination { upstream, target }))
+        let inline_budget = route.inline_budget;
+        Some(below.map(|target| Destination { upstream, target, inline_budget }))
     }
 }
 

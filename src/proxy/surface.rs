@@ -1,9 +1,11 @@
 //! What one configuration makes of the proxy: a snapshot that a request takes once and keeps to its end.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::auth::Authenticator;
+use crate::domain::identity::AgentId;
 use crate::protocol::head::HeadLimits;
 
 use super::routes::Routes;
@@ -24,4 +26,6 @@ pub struct Surface {
     pub response_bytes_max: u64,
     /// The longest hold that a caller may ask for.
     pub wait_max: Duration,
+    /// How long held MCP calls keep these agents, in place of what route and rule say.
+    pub inline_budgets: HashMap<AgentId, Duration>,
 }

@@ -11,6 +11,7 @@ use http_body_util::{BodyExt, Limited};
 use tokio_util::task::TaskTracker;
 
 use crate::connect::{Freshness, SendError, UpstreamBody};
+use crate::domain::call::Protocol;
 use crate::domain::id::ApprovalId;
 use crate::gate::held::HeldRequest;
 use crate::gate::release::{KeptAnswer, Permit, Release, Sender, Sent};
@@ -122,11 +123,18 @@ async fn release_to_its_end(
         return Err(Problem::new(Code::Internal, "the permit was for another call; nothing was sent"));
     };
     let id = release.approval();
+    let protocol = request.protocol;
     match dispatch(upstream, request, id).await {
         Ok(response) => {
-            let status = response.status().as_u16();
-            let mut response =
-                response.map(|body| AnswerBody::Released(ReleasedBody::new(body, status, release, tracker)));
+            let status = response.status();
+            let mut response = if protocol == Protocol::Mcp && status.is_client_error() {
+                // An MCP server answers a call that it took with 200: this one it did not take, so the approval stands.
+                let refused = format!("the upstream did not take the call: it answered {status}");
+                release.finish(Sent::NotSent(refused), None).await;
+                response.map(AnswerBody::Upstream)
+            } else {
+                response.map(|body| AnswerBody::Released(ReleasedBody::new(body, status.as_u16(), release, tracker)))
+            };
             answer::from_upstream(response.headers_mut(), None);
             name(response.headers_mut(), id);
             Ok(response)

@@ -63,6 +63,7 @@ pub(super) fn surface(config: &Config, authenticator: Arc<Authenticator>, metric
         body_timeout: config.proxy.body_timeout,
         response_bytes_max: config.limits.response_bytes_max as u64,
         wait_max: config.limits.wait_max,
+        inline_budgets: config.agents.iter().filter_map(|agent| Some((agent.id.clone(), agent.inline_budget?))).collect(),
     })
 }
 
@@ -89,6 +90,7 @@ fn upstream(upstream: &settings::Upstream, metrics: &Metrics) -> Result<Upstream
         tools: upstream.tools.iter().map(|tool| tool.tool.as_str().to_owned()).collect(),
         timeout: upstream.timeout,
         metrics: metrics.upstream(&name),
+        mcp: upstream.mcp.clone(),
         name,
     })
 }

@@ -16,11 +16,14 @@ use serde::{Deserialize, Serialize};
 
 use super::secrets::SecretText;
 use super::shape::FormatCheck;
+use crate::domain::call::Protocol;
 use limits::{LimitsModel, LogModel};
 use listeners::{AdminModel, ProxyModel};
-use upstreams::{HeaderText, ProtocolName, RouteModel, UpstreamModel};
+use upstreams::{HeaderText, HideName, RouteModel, UpstreamModel};
 use urls::{HostName, PublicUrl, UpstreamUrl};
-use values::{ByteSize, CallPattern, Identifier, RoutePath, Sha256Hex, Text, TextValue, ToolName, UpstreamName};
+use values::{
+    ByteSize, CallPattern, Identifier, RoutePath, Sha256Hex, Text, TextValue, ToolName, ToolPrefix, UpstreamName,
+};
 
 pub mod limits;
 pub mod listeners;
@@ -187,6 +190,9 @@ pub struct AgentModel {
     pub id: Text<Identifier>,
     /// SHA-256 of its bearer token, as `holdpoint token new` prints it.
     pub token_sha256: Text<SecretText>,
+    /// How long its held MCP calls keep it before they are answered `pending`, in place of the route's and the rule's time: for
+    /// clients that give up early.
+    pub inline_budget: Option<Text<Duration>>,
 }
 
 /// One of `reviewers`.
@@ -225,7 +231,7 @@ pub struct MetricsModel {
 }
 
 /// The checks for each `format` in the schema.
-pub const FORMATS: [(&str, FormatCheck); 15] = [
+pub const FORMATS: [(&str, FormatCheck); 17] = [
     format::<Duration>(),
     format::<ByteSize>(),
     format::<SocketAddr>(),
@@ -236,7 +242,9 @@ pub const FORMATS: [(&str, FormatCheck); 15] = [
     format::<RoutePath>(),
     format::<CallPattern>(),
     format::<SecretText>(),
-    format::<ProtocolName>(),
+    format::<Protocol>(),
+    format::<HideName>(),
+    format::<ToolPrefix>(),
     format::<HeaderText>(),
     format::<UpstreamUrl>(),
     format::<PublicUrl>(),

@@ -7,8 +7,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::urls::UpstreamUrl;
-use super::values::{CallPattern, RoutePath, Text, TextValue, ToolName, UpstreamName, ValueError};
+use super::values::{CallPattern, RoutePath, Text, TextValue, ToolName, ToolPrefix, UpstreamName, ValueError};
 use crate::config::secrets::SecretText;
+use crate::domain::call::Protocol;
 
 /// One of `upstreams`.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
@@ -16,9 +17,9 @@ use crate::config::secrets::SecretText;
 pub struct UpstreamModel {
     /// Where it is: `http://` or `https://`, a host, and optionally a port and a path.
     pub url: Text<UpstreamUrl>,
-    /// What it speaks.
+    /// What it speaks: `http`, where every request is a call, or `mcp`, where a `tools/call` is.
     #[serde(default)]
-    pub protocol: Text<ProtocolName>,
+    pub protocol: Text<Protocol>,
     /// Headers set on every request to it, in place of what the caller sent.
     #[serde(default)]
     #[schemars(extend("propertyNames" = { "format": HeaderText::FORMAT }))]
@@ -37,6 +38,13 @@ pub struct UpstreamModel {
     pub connect_timeout: Text<Duration>,
     /// TLS towards it.
     pub tls: Option<UpstreamTlsModel>,
+    /// With `protocol: mcp`: what policy and reviewers see before the names of its tools, so that the tools of two upstreams keep
+    /// apart.
+    pub tool_prefix: Option<Text<ToolPrefix>>,
+    /// With `protocol: mcp`: which tools its `tools/list` leaves out.
+    pub hide: Option<Text<HideName>>,
+    /// With `protocol: mcp`: whether tools that a rule may hold say so in their description.
+    pub annotate_tools: Option<bool>,
 }
 
 fn default_timeout() -> Text<Duration> {
@@ -47,32 +55,57 @@ fn default_connect_timeout() -> Text<Duration> {
     Text(Duration::from_secs(5))
 }
 
-/// What an upstream speaks: `http` in this version.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct ProtocolName;
-
-impl Default for Text<ProtocolName> {
+impl Default for Text<Protocol> {
     fn default() -> Self {
-        Text(ProtocolName)
+        Text(Protocol::Http)
     }
 }
 
-impl TextValue for ProtocolName {
+impl TextValue for Protocol {
     const FORMAT: &'static str = "upstream-protocol";
 
     fn read(text: &str) -> Result<Self, ValueError> {
         match text {
-            "http" => Ok(Self),
-            "mcp" => Err(ValueError::new(
-                "`mcp` is not supported in this version; its tool calls would pass as plain HTTP requests",
-                "remove this upstream until a version that reads MCP; `http` is the only protocol",
-            )),
-            other => Err(ValueError::new(format!("`{other}` is not a protocol"), "write `http`")),
+            "http" => Ok(Self::Http),
+            "mcp" => Ok(Self::Mcp),
+            other => Err(ValueError::new(format!("`{other}` is not a protocol"), "write `http` or `mcp`")),
         }
     }
 
     fn write(&self) -> String {
-        "http".to_owned()
+        match self {
+            Self::Http => "http".to_owned(),
+            Self::Mcp => "mcp".to_owned(),
+        }
+    }
+}
+
+/// Which tools an upstream's `tools/list` leaves out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum HideName {
+    /// None.
+    #[default]
+    Nothing,
+    /// Those that policy blocks for the agent that asks, whatever their arguments.
+    Blocked,
+}
+
+impl TextValue for HideName {
+    const FORMAT: &'static str = "hide";
+
+    fn read(text: &str) -> Result<Self, ValueError> {
+        match text {
+            "nothing" => Ok(Self::Nothing),
+            "blocked" => Ok(Self::Blocked),
+            other => Err(ValueError::new(format!("`{other}` cannot be hidden"), "write `nothing` or `blocked`")),
+        }
+    }
+
+    fn write(&self) -> String {
+        match self {
+            Self::Nothing => "nothing".to_owned(),
+            Self::Blocked => "blocked".to_owned(),
+        }
     }
 }
 
@@ -145,4 +178,7 @@ pub struct RouteModel {
     pub path: Text<RoutePath>,
     /// The name of the upstream.
     pub upstream: Text<UpstreamName>,
+    /// To an upstream with `protocol: mcp`: how long a held call keeps its caller before it is answered `pending`, in place of the
+    /// rule's `hold`.
+    pub inline_budget: Option<Text<Duration>>,
 }

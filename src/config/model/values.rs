@@ -247,6 +247,15 @@ text_newtype! {
 }
 
 text_newtype! {
+    /// What stands before the names of an upstream's tools, such as `github_`.
+    ToolPrefix, "tool-prefix", |text| {
+        let legal = |c: char| c.is_ascii_alphanumeric() || "_.-/:".contains(c);
+        if (1..=64).contains(&text.len()) && text.chars().all(legal) { return Ok(()); }
+        Err(ValueError::new(format!("`{text}` is not a prefix of tool names"), "use 1 to 64 of `A-Z a-z 0-9 _ . - / :`"))
+    }
+}
+
+text_newtype! {
     /// The lower-case hexadecimal SHA-256 of a token, as `holdpoint token new` prints it.
     Sha256Hex, "sha256-hex", |text| {
         if text.len() == 64 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) { return Ok(()); }

@@ -36,7 +36,9 @@ pub(in crate::config) fn agents(
         }
         unique(context, &at, "agent", id, &mut seen);
         let digest = digest(context, &at!["agents", index, "token_sha256"], &agent.token_sha256);
-        agents.extend(digest.map(|token_sha256| AgentCredential { id: AgentId(id.to_owned()), token_sha256 }));
+        let inline_budget = agent.inline_budget.as_ref().map(|budget| budget.0);
+        let id = AgentId(id.to_owned());
+        agents.extend(digest.map(|token_sha256| AgentCredential { id, token_sha256, inline_budget }));
     }
     agents
 }

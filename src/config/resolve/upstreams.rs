@@ -7,11 +7,12 @@ use http::{HeaderName, HeaderValue};
 
 use super::{Context, at, tls};
 use crate::config::diagnostic::{Code, nearest};
-use crate::config::model::upstreams::{HeaderText, RouteModel, UpstreamModel};
+use crate::config::model::upstreams::{HeaderText, HideName, RouteModel, UpstreamModel};
 use crate::config::model::urls::PublicUrl;
 use crate::config::model::values::{TextValue, UpstreamName};
 use crate::config::openapi;
-use crate::config::settings::{Route, Routes, ToolMapping, Upstream};
+use crate::config::settings::{McpSettings, Route, Routes, ToolMapping, Upstream};
+use crate::domain::call::Protocol;
 use crate::protocol::target::{TemplateError, TemplateSet};
 
 /// The largest OpenAPI document read.
@@ -41,6 +42,7 @@ fn make(context: &mut Context<'_>, name: &UpstreamName, model: &UpstreamModel) -
     }
     let headers = headers(context, key, model);
     let tools = tools(context, key, model);
+    let mcp = mcp(context, key, model);
     let ca = match &model.tls {
         Some(_) if !url.tls() => None,
         Some(tls) => Some(tls::authorities(context, &at!["upstreams", key, "tls", "ca"], &tls.ca)?),
@@ -50,10 +52,35 @@ fn make(context: &mut Context<'_>, name: &UpstreamName, model: &UpstreamModel) -
         name: name.clone(),
         url,
         headers,
+        mcp,
         tools,
         timeout: model.timeout.0,
         connect_timeout: model.connect_timeout.0,
         ca,
+    })
+}
+
+/// The keys that only an MCP upstream has, and those that it cannot have.
+fn mcp(context: &mut Context<'_>, upstream: &str, model: &UpstreamModel) -> Option<McpSettings> {
+    let is_mcp = model.protocol.0 == Protocol::Mcp;
+    let given = [
+        ("tool_prefix", model.tool_prefix.is_some(), true),
+        ("hide", model.hide.is_some(), true),
+        ("annotate_tools", model.annotate_tools.is_some(), true),
+        ("tools", !model.tools.is_empty(), false),
+        ("openapi", model.openapi.is_some(), false),
+    ];
+    for (key, _, _) in given.into_iter().filter(|(_, given, for_mcp)| *given && *for_mcp != is_mcp) {
+        let (message, hint) = match is_mcp {
+            true => (format!("`{key}` names plain HTTP calls; the tools of an MCP server have names"), "remove it"),
+            false => (format!("`{key}` does nothing for an upstream that is no MCP server"), "add `protocol: mcp` or remove it"),
+        };
+        context.error(&at!["upstreams", upstream, key], Code::Conflict, message, hint);
+    }
+    is_mcp.then(|| McpSettings {
+        tool_prefix: model.tool_prefix.as_ref().map_or_else(String::new, |prefix| prefix.0.as_str().to_owned()),
+        hides_blocked: model.hide.as_ref().is_some_and(|hide| hide.0 == HideName::Blocked),
+        annotates_tools: model.annotate_tools.unwrap_or(false),
     })
 }
 
@@ -148,8 +175,14 @@ pub(in crate::config) fn routes(
         } else {
             seen.insert(path, index);
         }
-        if upstreams.contains_key(upstream) {
-            routes.push(Route { path: route.path.0.clone(), upstream: route.upstream.0.clone() });
+        if let Some(target) = upstreams.get(upstream) {
+            let inline_budget = route.inline_budget.as_ref().map(|budget| budget.0);
+            if inline_budget.is_some() && target.protocol.0 != Protocol::Mcp {
+                let message = format!("`inline_budget` does nothing here: the upstream `{upstream}` is no MCP server");
+                let hint = "a rule's `hold` says how long a plain HTTP call waits; remove it";
+                context.error(&at!["routes", index, "inline_budget"], Code::Conflict, message, hint);
+            }
+            routes.push(Route { path: route.path.0.clone(), upstream: route.upstream.0.clone(), inline_budget });
         } else {
             let hint = match nearest(upstream, upstreams.keys().map(String::as_str)) {
                 Some(near) => format!("did you mean `{near}`?"),

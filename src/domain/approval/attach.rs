@@ -5,7 +5,8 @@
 
 use std::time::Duration;
 
-use super::{Approval, Execution, PermitFate, ReleaseMode, State, SubjectKind, rules};
+use super::{Approval, Execution, HeldCall, PermitFate, ReleaseMode, State, SubjectKind, rules};
+use crate::domain::call::Protocol;
 use crate::domain::time::Timestamp;
 
 /// What a new call should do, given the approvals of the same agent that share its fingerprint or its key.
@@ -43,7 +44,7 @@ pub fn choose<'a>(new: &Approval, same: &'a [Approval], now: Timestamp) -> Attac
         SubjectKind::Call(call) => newest
             .into_iter()
             .filter(|old| old.call().is_some() && old.subject.fingerprint == new.subject.fingerprint)
-            .find_map(|old| by_fingerprint(new, old, call.release, now))
+            .find_map(|old| by_fingerprint(new, old, call, now))
             .unwrap_or(Attachment::Ask),
     }
 }
@@ -69,12 +70,15 @@ fn by_key<'a>(new: &Approval, old: &'a Approval, now: Timestamp) -> Option<Attac
 fn by_fingerprint<'a>(
     new: &Approval,
     old: &'a Approval,
-    release: ReleaseMode,
+    call: &HeldCall,
     now: Timestamp,
 ) -> Option<Attachment<'a>> {
     let other_key = new.subject.idempotency_key.is_some() && old.subject.idempotency_key.is_some();
-    let free = old.caller.waiting == 0 && !other_key;
+    // Several MCP clients give up without closing the stream: whoever asks again cannot be told from whoever asks beside.
+    let joins = old.caller.waiting == 0 || call.protocol == Protocol::Mcp;
+    let free = joins && !other_key;
     // Whoever asks the gateway to send the call itself must not wait on an approval that only a live request uses.
+    let release = call.release;
     let would_run = release == ReleaseMode::Attached || old.call().is_some_and(|call| call.release == release);
     match standing(old, now)? {
         Standing::Pending => (free && would_run).then_some(Attachment::Pending(old)),

@@ -22,7 +22,7 @@ pub use event::created;
 pub use names::{Risk, SlaState, Status};
 pub use transition::{Command, Refusal, Step, Transition, transition};
 
-use super::call::{Fingerprint, PayloadHash};
+use super::call::{Fingerprint, PayloadHash, Protocol};
 use super::id::ApprovalId;
 use super::identity::{AgentId, Channel};
 use super::time::Timestamp;
@@ -98,6 +98,9 @@ pub struct HeldCall {
     pub target: String,
     /// Who sends it once approved.
     pub release: ReleaseMode,
+    /// What the upstream speaks.
+    #[serde(default)]
+    pub protocol: Protocol,
 }
 
 /// Who sends a call once it is approved. The default sends nothing that nobody waits for.

@@ -37,14 +37,12 @@ fn upstreams_say_what_they_take() {
     check(&upstream("url: \"http://h/?q\""), BadValue, 7, 31, "query", "");
     check(&upstream("url: \"http://127.1\""), BadValue, 7, 31, "four numbers", "");
     check(&upstream("url: \"http://h/%2e\""), BadValue, 7, 31, "not canonical", "");
-    check(
-        &upstream("url: \"http://h\", protocol: mcp"),
-        BadValue,
-        7,
-        53,
-        "`mcp` is not supported in this version",
-        "http",
-    );
+    check(&upstream("url: \"http://h\", protocol: mpc"), BadValue, 7, 53, "`mpc` is not a protocol", "`mcp`");
+    check(&upstream("url: \"http://h\", hide: blocked"), Conflict, 7, 49, "no MCP server", "protocol: mcp");
+    check(&upstream("url: \"http://h\", tool_prefix: a_"), Conflict, 7, 56, "no MCP server", "protocol: mcp");
+    check(&upstream("url: \"http://h\", annotate_tools: true"), Conflict, 7, 59, "no MCP server", "protocol: mcp");
+    let tools = "url: \"http://h\", protocol: mcp, tools: [ { call: GET /, tool: t } ]";
+    check(&upstream(tools), Conflict, 7, 65, "names plain HTTP calls", "remove it");
     check(&upstream("url: \"http://h\", tls: { ca: x }"), Conflict, 7, 48, "does nothing", "https://");
     check(&upstream("url: \"https://h\", tls: { ca: absent.pem }"), FileUnreadable, 7, 55, "cannot be read", "folder");
     check(&upstream("url: \"https://h\", tls: { ca: not.pem }"), Code::Certificate, 7, 55, "no certificate", "PEM");

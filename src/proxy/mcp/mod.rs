@@ -1,0 +1,202 @@
+//! An upstream that speaks MCP: of everything that passes, a `tools/call` is a call.
+//!
+//! The body is judged, never the headers. What policy lets through goes on byte for byte and its answer comes back as it is; a call
+//! that is held keeps its caller the way its revision bears, and one that is not sent is answered with a result that the model can
+//! read.
+
+mod answer;
+mod call;
+mod hold;
+mod inflight;
+mod relay;
+mod stream;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{ACCEPT, ACCEPT_ENCODING, HeaderMap, HeaderValue};
+use http::{Method, Response};
+
+use crate::domain::audit::Actor;
+use crate::domain::call::Protocol;
+use crate::domain::id::RequestId;
+use crate::domain::policy::CompiledPolicy;
+use crate::domain::value::Value;
+use crate::gate::held::HeldRequest;
+use crate::gate::intake::admit_message;
+use crate::protocol::head::Framing;
+use crate::protocol::json;
+use crate::protocol::mcp::{self as protocol, CANCELLED, Fault, Id, Message, Revision, TOOLS_CALL, sse};
+use crate::protocol::trace::TraceParent;
+use crate::telemetry::stopwatch::Stopwatch;
+
+use super::Proxy;
+use super::body::{AnswerBody, CallBody, read_whole};
+use super::call::{Recognised, check_body};
+use super::refusal::Refusal;
+use super::routes::Upstream;
+use super::surface::Surface;
+use super::upstream::{self, Outgoing};
+
+pub(super) use inflight::InFlight;
+pub(super) use stream::ChannelBody;
+
+/// A message as it arrived, its body read.
+struct Post {
+    /// The call that it may be; its tool is not known yet.
+    request: HeldRequest,
+    upstream: Arc<Upstream>,
+    trace: TraceParent,
+    /// How long route or agent let a held call keep its caller.
+    inline_budget: Option<Duration>,
+}
+
+/// A message that was refused before anything was judged.
+struct Refused {
+    refusal: Refusal,
+    /// The JSON-RPC error to answer with.
+    rpc_code: i32,
+    id: Option<Id>,
+}
+
+impl From<Refusal> for Refused {
+    fn from(refusal: Refusal) -> Self {
+        Self { refusal, rpc_code: -32600, id: None }
+    }
+}
+
+impl From<Fault> for Refused {
+    fn from(fault: Fault) -> Self {
+        Self { refusal: Refusal::from(&fault), rpc_code: fault.rpc_code, id: fault.id }
+    }
+}
+
+impl Post {
+    fn body(&self) -> &Bytes {
+        static EMPTY: Bytes = Bytes::new();
+        self.request.body.as_ref().unwrap_or(&EMPTY)
+    }
+
+    fn accepts_stream(&self) -> bool {
+        accepts_stream(&self.request.headers)
+    }
+
+    /// The session that the caller says it is in. Part of a key, never of a decision.
+    fn session(&self) -> &[u8] {
+        self.request.headers.get(protocol::SESSION).map_or(&[], HeaderValue::as_bytes)
+    }
+
+    fn outgoing(self) -> Outgoing {
+        let HeldRequest { method, target, headers, body, .. } = self.request;
+        Outgoing { method, target, headers, body: CallBody::judged(body) }
+    }
+}
+
+impl Proxy {
+    /// Answers a request to an MCP upstream.
+    pub(super) async fn mcp(
+        &self,
+        id: RequestId,
+        surface: &Surface,
+        policy: &CompiledPolicy,
+        call: Recognised<'_>,
+        watch: Stopwatch,
+    ) -> Response<AnswerBody> {
+        let agent = call.agent.clone();
+        let refused = match call.method {
+            Method::POST => match self.mcp_post(surface, policy, call, watch).await {
+                Ok(response) => return response,
+                Err(refused) => refused,
+            },
+            // An event stream, the end of a session, a browser's question: nothing is called by these.
+            Method::GET | Method::DELETE | Method::OPTIONS | Method::HEAD if call.framing == Framing::Absent => {
+                let upstream = call.destination.upstream.clone();
+                let Recognised { method, headers, destination, .. } = call;
+                let outgoing = Outgoing { method, target: destination.target, headers, body: CallBody::judged(None) };
+                return upstream::forward(admit_message(), &upstream, outgoing).await.unwrap_or_else(super::answer::own);
+            }
+            _ => Refused::from(Refusal::mcp_method(&call.method)),
+        };
+        refused.refusal.account(&self.gate, id, Actor::Agent(agent.0)).await;
+        answer::refused(refused)
+    }
+
+    async fn mcp_post(
+        &self,
+        surface: &Surface,
+        policy: &CompiledPolicy,
+        call: Recognised<'_>,
+        watch: Stopwatch,
+    ) -> Result<Response<AnswerBody>, Refused> {
+        let post = read(call, surface).await?;
+        // Judged on a view of its own: the bytes go on as they came.
+        let body = post.body().clone();
+        let value = json::read(&body, &json::Limits::default())
+            .map_err(|error| Refused { refusal: Refusal::from(error), rpc_code: -32700, id: None })?;
+        let metrics = post.upstream.metrics.clone();
+        match protocol::read(&value)? {
+            Message::Request { id, method: TOOLS_CALL, params } => {
+                let judged = self.mcp_call(surface, policy, post, &id, params, watch).await;
+                judged.map_err(|refused| Refused { id: Some(id), ..refused })
+            }
+            Message::Notification { method: CANCELLED, params } if self.cancel_held(&post, params) => {
+                Ok(answer::accepted())
+            }
+            Message::Request { id, .. } => {
+                metrics.overhead(watch.elapsed());
+                Ok(pass(post).await.unwrap_or_else(|problem| answer::failed(&id, problem)))
+            }
+            Message::Notification { .. } | Message::Response => {
+                metrics.overhead(watch.elapsed());
+                Ok(pass(post).await.unwrap_or_else(super::answer::own))
+            }
+        }
+    }
+
+    /// Takes back a call of the same caller that is held; `false` when none is, and the upstream must hear of it.
+    fn cancel_held(&self, post: &Post, params: Option<&Value<'_>>) -> bool {
+        let id = params.and_then(|params| params.member("requestId")).and_then(Id::of);
+        id.is_some_and(|id| self.in_flight.cancel(&post.request.agent, &post.upstream.name, post.session(), &id))
+    }
+}
+
+/// Forwards a message that is no call.
+async fn pass(post: Post) -> Result<Response<AnswerBody>, crate::problem::Problem> {
+    let upstream = post.upstream.clone();
+    upstream::forward(admit_message(), &upstream, post.outgoing()).await
+}
+
+/// Reads the body whole. A message that cannot be judged is refused, whatever it is.
+async fn read(call: Recognised<'_>, surface: &Surface) -> Result<Post, Refusal> {
+    let Recognised { agent, destination, method, mut headers, trace, body, .. } = call;
+    let bytes = read_whole(body, surface.body_bytes_max, surface.body_timeout).await?;
+    check_body(&method, &headers, &bytes)?;
+    // Answers are read here; they are small, and the caller's connection is near.
+    headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+    let inline_budget = surface.inline_budgets.get(&agent).copied().or(destination.inline_budget);
+    let upstream = destination.upstream.clone();
+    let request = HeldRequest {
+        agent,
+        upstream: upstream.name.clone(),
+        tool: String::new(),
+        method,
+        target: destination.target,
+        headers,
+        body: Some(bytes),
+        protocol: Protocol::Mcp,
+    };
+    Ok(Post { request, upstream, trace, inline_budget })
+}
+
+fn accepts_stream(headers: &HeaderMap) -> bool {
+    let mut values = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    values.any(|value| value.split(',').any(|range| range.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case(sse::MEDIA_TYPE))))
+}
+
+/// The revision of a call, and the checks of what its headers say.
+fn check_headers(headers: &HeaderMap, call: &protocol::ToolCall<'_>) -> Result<Revision, Fault> {
+    let revision = protocol::check_version(headers, call.meta)?;
+    protocol::check_names(headers, revision, TOOLS_CALL, call.name)?;
+    Ok(revision)
+}

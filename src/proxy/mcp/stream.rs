@@ -1,0 +1,136 @@
+//! The body of an event stream that the gateway writes, and the pulse that keeps it alive.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::{Body, Frame};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, MissedTickBehavior};
+
+use crate::protocol::mcp::{progress, sse};
+
+/// Pieces that may wait for a caller that reads slowly.
+const PIECES_MAX: usize = 8;
+/// How often a silent stream gets a comment: below the idle limit of every common client and proxy, and the probe that finds out
+/// that the caller has gone.
+pub(super) const KEEPALIVE_EVERY: Duration = Duration::from_secs(15);
+/// How often progress is reported to those who asked for it.
+const PROGRESS_EVERY: Duration = Duration::from_secs(10);
+/// By how much progress grows: small, so that the upstream's own figures stay above.
+const PROGRESS_STEP: f64 = 0.001;
+
+/// What the caller reads.
+#[derive(Debug)]
+pub struct ChannelBody {
+    pieces: mpsc::Receiver<Bytes>,
+}
+
+impl Body for ChannelBody {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        self.pieces.poll_recv(cx).map(|piece| piece.map(|piece| Ok(Frame::data(piece))))
+    }
+}
+
+/// The caller no longer reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Gone;
+
+/// What the gateway writes to, with its pulse: comments, and progress where the caller gave a token.
+pub(super) struct Pulse {
+    sender: mpsc::Sender<Bytes>,
+    keepalive: tokio::time::Interval,
+    progress: Option<Progress>,
+}
+
+/// Progress under the caller's token, strictly increasing, whoever reports it.
+struct Progress {
+    token: String,
+    message: String,
+    every: tokio::time::Interval,
+    last: Option<f64>,
+}
+
+impl Pulse {
+    /// A stream and its pulse. `token` is JSON text; `message` says what is waited for.
+    pub(super) fn new(token: Option<String>, message: String) -> (Self, ChannelBody) {
+        let (sender, pieces) = mpsc::channel(PIECES_MAX);
+        let every = |period| {
+            let mut interval = tokio::time::interval_at(Instant::now() + period, period);
+            interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            interval
+        };
+        let progress = token.map(|token| Progress { token, message, every: every(PROGRESS_EVERY), last: None });
+        (Self { sender, keepalive: every(KEEPALIVE_EVERY), progress }, ChannelBody { pieces })
+    }
+
+    /// Writes a piece. A caller that does not read holds this up, and nothing else.
+    pub(super) async fn write(&self, piece: Bytes) -> Result<(), Gone> {
+        self.sender.send(piece).await.map_err(|_| Gone)
+    }
+
+    /// Whether the caller is gone, as far as is known.
+    pub(super) fn is_gone(&self) -> bool {
+        self.sender.is_closed()
+    }
+
+    /// Carries `work` out while the pulse beats.
+    ///
+    /// # Errors
+    /// When the caller leaves before it is done; `work` is dropped then.
+    pub(super) async fn alongside<T>(&mut self, work: impl Future<Output = T>) -> Result<T, Gone> {
+        let mut work = pin!(work);
+        loop {
+            let Self { sender, keepalive, progress } = self;
+            let tick = async {
+                match progress {
+                    Some(progress) => {
+                        progress.every.tick().await;
+                        progress.next()
+                    }
+                    None => std::future::pending().await,
+                }
+            };
+            let piece = tokio::select! {
+                done = &mut work => return Ok(done),
+                () = sender.closed() => return Err(Gone),
+                _ = keepalive.tick() => Bytes::from_static(sse::KEEPALIVE),
+                piece = tick => piece,
+            };
+            // A caller that has stopped reading has enough in its buffer to be kept alive by.
+            let _ = sender.try_send(piece);
+        }
+    }
+
+    /// The upstream's own progress under the caller's token, moved above what was reported before; `None` when it need not be.
+    pub(super) fn above(&mut self, reported: f64) -> Option<f64> {
+        let progress = self.progress.as_mut()?;
+        let moved = match progress.last {
+            Some(last) if reported <= last => Some(last + PROGRESS_STEP),
+            Some(_) | None => None,
+        };
+        progress.last = Some(moved.unwrap_or(reported));
+        moved
+    }
+
+    /// From now on the upstream reports for itself.
+    pub(super) fn hand_over(&mut self) {
+        if let Some(progress) = &mut self.progress {
+            progress.every.reset_after(Duration::from_secs(365 * 24 * 3600));
+        }
+    }
+}
+
+impl Progress {
+    fn next(&mut self) -> Bytes {
+        let next = self.last.unwrap_or(0.0) + PROGRESS_STEP;
+        self.last = Some(next);
+        sse::message(&progress(&self.token, next, &self.message))
+    }
+}
