@@ -203,3 +203,6 @@ impl<P> Post<P> {
         message.exchanged(names)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -267,3 +267,6 @@ impl<'de> Visitor<'de> for &Seen {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -30,6 +30,9 @@ pub use mailbox::StdioBody;
 pub use process::CommandLine;
 pub use program::{Program, ProgramOptions};
 
+/// The longest message to or from a child, in bytes.
+pub const LINE_BYTES_MAX: usize = 4 * 1024 * 1024;
+
 /// The programs of all upstreams. They outlive a reload that does not change them, and so do their sessions.
 #[derive(Debug)]
 pub struct Programs {

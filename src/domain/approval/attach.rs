@@ -67,12 +67,7 @@ fn by_key<'a>(new: &Approval, old: &'a Approval, now: Timestamp) -> Option<Attac
     Some(if identical { found } else { Attachment::KeyReused(old) })
 }
 
-fn by_fingerprint<'a>(
-    new: &Approval,
-    old: &'a Approval,
-    call: &HeldCall,
-    now: Timestamp,
-) -> Option<Attachment<'a>> {
+fn by_fingerprint<'a>(new: &Approval, old: &'a Approval, call: &HeldCall, now: Timestamp) -> Option<Attachment<'a>> {
     let other_key = new.subject.idempotency_key.is_some() && old.subject.idempotency_key.is_some();
     // Several MCP clients give up without closing the stream: whoever asks again cannot be told from whoever asks beside.
     let joins = old.caller.waiting == 0 || call.protocol == Protocol::Mcp;

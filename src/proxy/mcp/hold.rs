@@ -108,12 +108,8 @@ impl Hold {
             // Nothing is sent for a caller that is not there: the permit goes back and is a grant.
             Held::Permitted(permit) if pulse.is_gone() => drop(permit),
             Held::Permitted(permit) => {
-                let released = upstream::release(
-                    permit,
-                    Arc::clone(&upstream),
-                    waiting.request().clone(),
-                    self.tracker.clone(),
-                );
+                let released =
+                    upstream::release(permit, Arc::clone(&upstream), waiting.request().clone(), self.tracker.clone());
                 pulse.hand_over();
                 // What is being sent is seen to its end by a task of its own, whoever still listens.
                 let Ok(released) = pulse.alongside(released).await else { return };

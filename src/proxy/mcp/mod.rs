@@ -114,7 +114,9 @@ impl Proxy {
                 let upstream = call.destination.upstream.clone();
                 let Recognised { method, headers, destination, .. } = call;
                 let outgoing = Outgoing { method, target: destination.target, headers, body: CallBody::judged(None) };
-                return upstream::forward(admit_message(), &upstream, outgoing).await.unwrap_or_else(super::answer::own);
+                return upstream::forward(admit_message(), &upstream, outgoing)
+                    .await
+                    .unwrap_or_else(super::answer::own);
             }
             _ => Refused::from(Refusal::mcp_method(&call.method)),
         };
@@ -132,8 +134,11 @@ impl Proxy {
         let post = read(call, surface).await?;
         // Judged on a view of its own: the bytes go on as they came.
         let body = post.body().clone();
-        let value = json::read(&body, &json::Limits::default())
-            .map_err(|error| Refused { refusal: Refusal::from(error), rpc_code: -32700, id: None })?;
+        let value = json::read(&body, &json::Limits::default()).map_err(|error| Refused {
+            refusal: Refusal::from(error),
+            rpc_code: -32700,
+            id: None,
+        })?;
         let metrics = post.upstream.metrics.clone();
         match protocol::read(&value)? {
             Message::Request { id, method: TOOLS_CALL, params } => {
@@ -191,7 +196,11 @@ async fn read(call: Recognised<'_>, surface: &Surface) -> Result<Post, Refusal> 
 
 fn accepts_stream(headers: &HeaderMap) -> bool {
     let mut values = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
-    values.any(|value| value.split(',').any(|range| range.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case(sse::MEDIA_TYPE))))
+    values.any(|value| {
+        value
+            .split(',')
+            .any(|range| range.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case(sse::MEDIA_TYPE)))
+    })
 }
 
 /// The revision of a call, and the checks of what its headers say.

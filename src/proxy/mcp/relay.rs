@@ -56,7 +56,8 @@ impl Relay {
             (status, sse::MEDIA_TYPE) if status.is_success() => self.events(body).await,
             (StatusCode::OK, "application/json") => self.document(body).await,
             (status, _) if status.is_client_error() => {
-                self.say(&about(plain::not_sent(&format!("the upstream did not take the call: it answered {status}")))).await
+                self.say(&about(plain::not_sent(&format!("the upstream did not take the call: it answered {status}"))))
+                    .await
             }
             (status, _) => {
                 let said = format!("the upstream answered {status} and no result");
