@@ -15,6 +15,7 @@ use super::{Freshness, SendError, UpstreamClient};
 
 /// What carries requests to one upstream.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "one for each upstream; a box would cost every HTTP request a look-up")]
 pub enum Transport<B> {
     /// HTTP, over the network.
     Http(UpstreamClient<B>),

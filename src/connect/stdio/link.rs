@@ -246,7 +246,7 @@ impl Link {
                 None => tracing::debug!(upstream = %self.upstream, "a notification belongs to no request; dropped"),
             },
             Destination::Stray => {
-                tracing::debug!(upstream = %self.upstream, "an answer that nobody waits for; dropped")
+                tracing::debug!(upstream = %self.upstream, "an answer that nobody waits for; dropped");
             }
         }
     }

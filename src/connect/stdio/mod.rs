@@ -83,3 +83,6 @@ impl Programs {
         });
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,6 @@
 //! One upstream's program: takes requests as a Streamable HTTP server does, and hands them to the child they are for.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use http::header::ACCEPT;
@@ -58,8 +57,8 @@ pub(super) struct Children {
     upstream: Arc<str>,
     options: ProgramOptions,
     room: Arc<Semaphore>,
-    /// Children that are gone for their clients and not yet from the machine.
-    ending: Arc<AtomicUsize>,
+    /// Every child that takes up room, and some that no longer do.
+    links: Mutex<Vec<Weak<Link>>>,
     tracker: TaskTracker,
     retired: CancellationToken,
 }
@@ -82,7 +81,7 @@ impl Program {
         let children = Children {
             upstream: upstream.into(),
             room: Arc::new(Semaphore::new(options.children_max)),
-            ending: Arc::default(),
+            links: Mutex::default(),
             options,
             tracker,
             retired,
@@ -186,21 +185,20 @@ impl Children {
             retired: self.retired.child_token(),
             line_bytes_max: self.options.line_bytes_max,
         };
-        let ending = self.ending.clone();
-        let closed = {
-            let ending = ending.clone();
-            move || {
-                ending.fetch_add(1, Ordering::SeqCst);
-                on_close();
-            }
-        };
-        let kept = keeper::keep(self.upstream.clone(), process, pipes, link.clone(), jobs, terms, closed);
+        self.links(|links| links.push(Arc::downgrade(&link)));
+        let kept = keeper::keep(self.upstream.clone(), process, pipes, link.clone(), jobs, terms, on_close);
         self.tracker.spawn(async move {
             kept.await;
             drop(room);
-            ending.fetch_sub(1, Ordering::SeqCst);
         });
         Ok(link)
+    }
+
+    fn links<T>(&self, work: impl FnOnce(&mut Vec<Weak<Link>>) -> T) -> T {
+        // Nothing in here panics half way.
+        let mut links = self.links.lock().unwrap_or_else(PoisonError::into_inner);
+        links.retain(|link| link.strong_count() > 0);
+        work(&mut links)
     }
 
     async fn room(&self, deadline: Instant) -> Result<OwnedSemaphorePermit, SendError> {
@@ -208,7 +206,9 @@ impl Children {
         if let Ok(room) = self.room.clone().try_acquire_owned() {
             return Ok(room);
         }
-        if self.ending.load(Ordering::SeqCst) == 0 {
+        // Gone for its clients, and not yet from the machine.
+        let is_ending = |link: &Weak<Link>| link.upgrade().is_some_and(|link| !link.is_up());
+        if !self.links(|links| links.iter().any(is_ending)) {
             return Err(full());
         }
         let soon = deadline.min(Instant::now() + ROOM_WAIT);

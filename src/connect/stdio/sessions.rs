@@ -99,7 +99,7 @@ impl Sessions {
     ) -> Result<Response<StdioBody>, SendError> {
         let session = match self.find(&head.headers) {
             Ok(session) => session,
-            Err(refusal) => return Ok(refusal),
+            Err(refusal) => return Ok(*refusal),
         };
         match &message.kind {
             Kind::Request { id, .. } => {
@@ -117,7 +117,7 @@ impl Sessions {
     pub(super) fn listen(&self, headers: &HeaderMap) -> Response<StdioBody> {
         let session = match self.find(headers) {
             Ok(session) => session,
-            Err(refusal) => return refusal,
+            Err(refusal) => return *refusal,
         };
         match session.link.listen() {
             Some((mailbox, listening)) => answer::events(mailbox, listening),
@@ -135,19 +135,19 @@ impl Sessions {
                 session.link.end.cancel();
                 answer::empty(StatusCode::NO_CONTENT)
             }
-            Err(refusal) => refusal,
+            Err(refusal) => *refusal,
         }
     }
 
-    fn find(&self, headers: &HeaderMap) -> Result<Arc<Session>, Response<StdioBody>> {
-        let refused = |status, message: &str| Err(answer::refused(status, None, INVALID_REQUEST, message));
+    fn find(&self, headers: &HeaderMap) -> Result<Arc<Session>, Box<Response<StdioBody>>> {
+        let refused = |status, message: &str| Err(Box::new(answer::refused(status, None, INVALID_REQUEST, message)));
         let revision = headers.get(REVISION_HEADER).map(|value| value.to_str().unwrap_or_default());
         let mut names = headers.get_all(SESSION_HEADER).iter();
         let name = match (names.next(), names.next()) {
             (Some(name), None) => name.to_str().unwrap_or_default(),
             // A revision without sessions has neither of the other methods.
             (None, _) if revision.is_some_and(|revision| revision > REVISIONS[3]) => {
-                return Err(answer::method_not_allowed("POST"));
+                return Err(Box::new(answer::method_not_allowed("POST")));
             }
             (None, _) => {
                 return refused(StatusCode::BAD_REQUEST, "`Mcp-Session-Id` is missing; send `initialize` first");
