@@ -21,6 +21,7 @@ mod policy_api;
 mod readme;
 mod reload;
 mod shutdown;
+mod stdio;
 mod store_conformance;
 mod support;
 mod tls;
