@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
+use futures_util::future::FusedFuture as _;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -51,12 +53,13 @@ pub(super) async fn keep(
 ) {
     let child = process.id();
     tracing::debug!(%upstream, child, "started");
-    let mut complaints = Box::pin(log(pipes.stderr, upstream.clone(), child));
+    // Fused: it may end long before it is asked for the last time.
+    let mut complaints = Box::pin(log(pipes.stderr, upstream.clone(), child).fuse());
     let wanted = {
         let mut reading = Box::pin(read(pipes.stdout, &link, terms.line_bytes_max));
         let mut writing = Box::pin(write(pipes.stdin, jobs));
         let mut idle = Box::pin(until_idle(&link, &terms));
-        let (mut complaining, mut writable) = (true, true);
+        let mut writable = true;
         loop {
             tokio::select! {
                 () = link.end.cancelled() => break true,
@@ -71,7 +74,7 @@ pub(super) async fn keep(
                     _ = tokio::time::timeout(LAST_OUTPUT, &mut reading).await;
                     break false;
                 }
-                () = &mut complaints, if complaining => complaining = false,
+                () = &mut complaints, if !complaints.is_terminated() => {}
             }
         }
         // Its input and output are closed here; nothing is written from now on.
@@ -81,9 +84,11 @@ pub(super) async fn keep(
     let mut ending = Box::pin(process.end());
     let status = tokio::select! {
         status = &mut ending => status,
-        () = &mut complaints => ending.await,
+        () = &mut complaints, if !complaints.is_terminated() => ending.await,
     };
-    _ = tokio::time::timeout(LAST_WORDS, complaints).await;
+    if !complaints.is_terminated() {
+        _ = tokio::time::timeout(LAST_WORDS, complaints).await;
+    }
     let lived_ms = u64::try_from(over.lived.as_millis()).unwrap_or(u64::MAX);
     match (status, wanted) {
         (Ok(status), true) => tracing::debug!(%upstream, child, %status, lived_ms, "ended"),
@@ -193,7 +198,45 @@ async fn until_idle(link: &Link, terms: &Terms) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::matching::Naming;
+    use super::super::process::CommandLine;
     use super::*;
+
+    /// Awaited here and not in a task of its own, where a panic would go unseen.
+    #[tokio::test]
+    async fn a_child_is_kept_to_its_end_whichever_of_its_pipes_it_closes_first() {
+        for (script, wanted) in [
+            ("exit 3", false),
+            ("exec 2>&-; sleep 0.2", false),
+            ("exec 1>&-; exec cat >/dev/null", false),
+            ("exec 0<&-; sleep 0.2", false),
+            ("echo last words >&2; exec cat", true),
+            ("exec 2>&-; exec cat", true),
+        ] {
+            let line = CommandLine {
+                program: "/bin/sh".into(),
+                arguments: vec!["-c".to_owned(), script.to_owned()],
+                environment: vec![("PATH".to_owned(), "/usr/bin:/bin".to_owned())],
+                folder: "/".into(),
+            };
+            let (process, pipes) = Process::start(&line).expect("a shell");
+            let (link, jobs) = Link::new("tools".into(), Naming::Kept);
+            let retired = CancellationToken::new();
+            let terms = Terms { idle_timeout: Duration::from_secs(20), retired, line_bytes_max: 1024 };
+            let mut closed = false;
+            let kept = keep("tools".into(), process, pipes, link.clone(), jobs, terms, || closed = true);
+            let end = async {
+                if wanted {
+                    tokio::time::sleep(Duration::from_millis(300)).await;
+                    link.end.cancel();
+                }
+            };
+            let both = async { tokio::join!(kept, end) };
+            tokio::time::timeout(Duration::from_secs(20), both).await.expect("it ends");
+            assert_eq!(link.over().map(|over| over.wanted), Some(wanted), "{script}");
+            assert!(closed, "{script}");
+        }
+    }
 
     #[test]
     fn complaints_beyond_the_rate_are_counted_and_left_out() {
