@@ -19,6 +19,7 @@ use crate::api::{self, Surface as ApiSurface};
 use crate::auth::Authenticator;
 use crate::config::load::Reviewers;
 use crate::config::settings::{Config, StoreSettings};
+use crate::connect::stdio::Programs;
 use crate::dashboard;
 use crate::domain::audit::{Actor, Event, EventKind};
 use crate::domain::time::{Clock, Timestamp};
@@ -102,6 +103,7 @@ pub(super) struct Live {
     tls: [Option<Arc<TlsState>>; 2],
     metrics: Arc<Metrics>,
     drain: CancellationToken,
+    programs: Programs,
 }
 
 /// The gateway, up and serving.
@@ -145,7 +147,9 @@ pub async fn start(config: Config, origin: Origin) -> Result<Running, Error> {
     metrics.pending_limit(config.limits.pending_total_max as u64);
     let (store, sealer) = open_store(&config, clock.now()).await?;
     let authenticator = Arc::new(ArcSwap::from_pointee(build::authenticator(&config)));
-    let surface = Arc::new(ArcSwap::from_pointee(build::surface(&config, authenticator.load_full(), &metrics)?));
+    let programs = Programs::new(tracker.clone(), drain.clone());
+    let surface = build::surface(&config, authenticator.load_full(), &metrics, &programs)?;
+    let surface = Arc::new(ArcSwap::from_pointee(surface));
     let gate = Gate::new(Parts {
         store: Arc::new(MeasuredStore::new(store.clone(), metrics.clone(), clock.clone())),
         clock,
@@ -172,6 +176,7 @@ pub async fn start(config: Config, origin: Origin) -> Result<Running, Error> {
         tls,
         metrics: metrics.clone(),
         drain: drain.clone(),
+        programs,
     });
     live.reloaded();
     let shared = Shared::new(gate.clone(), authenticator, settings);

@@ -134,7 +134,7 @@ fn summary(config: &Config) -> String {
         let headers = upstream.headers.iter().map(|(name, _)| format!(", {name}: [redacted]")).collect::<String>();
         let tools = plural(upstream.tools.len(), "named call");
         let timeout = duration::format(upstream.timeout);
-        line("upstream", format!("{} -> {} ({tools}, timeout {timeout}{headers})", upstream.name, upstream.url));
+        line("upstream", format!("{} -> {} ({tools}, timeout {timeout}{headers})", upstream.name, upstream.place));
     }
     for route in config.routes.iter() {
         line("route", format!("{} -> {}", route.path, list(route.upstreams.iter().map(ToString::to_string))));

@@ -223,7 +223,8 @@ fn collect(
         serde_yaml::Value::Mapping(mapping) => {
             for (key, value) in mapping.iter().filter_map(|(key, value)| key.as_str().map(|key| (key, value))) {
                 let folded = key.to_ascii_lowercase().replace('-', "_");
-                let secret = folded == "headers" || SECRET_NAMES.iter().any(|name| folded.contains(name));
+                let secret =
+                    folded == "headers" || folded == "env" || SECRET_NAMES.iter().any(|name| folded.contains(name));
                 path.push(PathSegment::Key(key.to_owned()));
                 collect(document, value, path, if secret { Visible::Masked } else { visible }, spans);
                 path.pop();

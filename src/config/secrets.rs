@@ -1,7 +1,7 @@
 //! Secrets: references to the environment and to files, and values that never show themselves.
 //!
 //! `${NAME}` is an environment variable, `${file:/path}` the content of a file without its last line break, `$${` a
-//! literal `${`. They are read only in fields meant for secrets (upstream headers, `store`, `token_sha256`), once per
+//! literal `${`. They are read only in fields meant for secrets (upstream headers and `env`, `store`, `token_sha256`), once per
 //! load. A reference that cannot be resolved, or resolves to nothing, is an error: an empty credential is a wrong one.
 //!
 //! This is the only module that reads the environment. It does not keep secrets out of core dumps or swap.

@@ -3,6 +3,7 @@
 //! [`Config`] is made by `load` alone. It holds no YAML and no paths that are still to be read, except the store's.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -130,7 +131,7 @@ pub struct Upstream {
     /// Its name.
     pub name: UpstreamName,
     /// Where it is.
-    pub url: UpstreamUrl,
+    pub place: Place,
     /// Headers set on every request, in place of what the caller sent; values are marked sensitive.
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// How it is spoken to as an MCP server; `None`: every request is a call.
@@ -140,10 +141,53 @@ pub struct Upstream {
     pub tools: Vec<ToolMapping>,
     /// How long it may take until the head of its response.
     pub timeout: Duration,
+}
+
+/// Where an upstream is.
+#[derive(Debug, Clone)]
+pub enum Place {
+    /// On the network.
+    Url(UrlSettings),
+    /// On this machine: a program that the gateway runs.
+    Program(ProgramSettings),
+}
+
+/// An upstream on the network.
+#[derive(Debug, Clone)]
+pub struct UrlSettings {
+    /// Its URL.
+    pub url: UpstreamUrl,
     /// How long connecting may take.
     pub connect_timeout: Duration,
     /// The file with the authorities to trust in place of the system's, read and parsed; `None`: the system's.
     pub ca: Option<PathBuf>,
+}
+
+/// An upstream that is a program.
+#[derive(Debug, Clone)]
+pub struct ProgramSettings {
+    /// The file to run, found and executable when the configuration was loaded; absolute.
+    pub program: PathBuf,
+    /// Its arguments.
+    pub arguments: Vec<String>,
+    /// Its whole environment.
+    pub environment: Vec<(String, Secret<String>)>,
+    /// The folder it runs in; absolute.
+    pub folder: PathBuf,
+    /// Children at the same time; above zero.
+    pub children_max: usize,
+    /// How long a child may have nothing to do before it is ended.
+    pub idle_timeout: Duration,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Place::Url(settings) => settings.url.fmt(f),
+            // Arguments may hold what should not be shown.
+            Place::Program(settings) => write!(f, "the program {}", settings.program.display()),
+        }
+    }
 }
 
 /// What is special about an upstream with `protocol: mcp`.

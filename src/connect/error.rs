@@ -53,6 +53,18 @@ pub enum NotSentReason {
     /// The upstream closed the connection before the request was begun.
     #[error("the upstream closed the connection before the request was begun")]
     Closed,
+    /// The request's own body failed on its way.
+    #[error("the request's body ended early")]
+    RequestBody,
+    /// The upstream's program could not be started.
+    #[error("the upstream's program could not be started")]
+    Start,
+    /// As many of the upstream's programs run as may.
+    #[error("as many of the upstream's programs are running as its `children_max` allows; try again later")]
+    ChildrenMax,
+    /// The upstream's program ended by itself, and again, and is started once more only later.
+    #[error("the upstream's program keeps ending; it is started again in a moment")]
+    Restarting,
 }
 
 /// How the upstream was lost.
@@ -70,6 +82,9 @@ pub enum LostReason {
     /// The request's own body failed on its way: the caller left, or it was over a limit.
     #[error("the request's body ended early")]
     RequestBody,
+    /// Its answer is longer than is accepted.
+    #[error("its answer is longer than is accepted")]
+    TooLong,
     /// In another way.
     #[error("the request failed under way")]
     Other,
@@ -80,7 +95,7 @@ impl<R> Failure<R> {
         Self { reason, cause: None }
     }
 
-    fn from(reason: R, cause: impl Into<BoxError>) -> Self {
+    pub(super) fn from(reason: R, cause: impl Into<BoxError>) -> Self {
         Self { reason, cause: Some(cause.into()) }
     }
 }

@@ -8,6 +8,8 @@
 
 mod connector;
 mod error;
+pub mod stdio;
+mod transport;
 
 use std::future::Future;
 use std::path::PathBuf;
@@ -26,6 +28,7 @@ use tokio::time::Sleep;
 use connector::Connector;
 pub use connector::TrustError;
 pub use error::{BoxError, Failure, LostReason, NotSentReason, SendError};
+pub use transport::{InTransit, Transport, UpstreamBody};
 
 /// Longest response head in bytes; also what a connection may buffer of a response that is read slowly.
 pub const RESPONSE_HEAD_BYTES_MAX: usize = 128 * 1024;

@@ -12,6 +12,7 @@ use hyper::body::Incoming;
 use tokio_util::task::TaskTracker;
 
 use super::mcp::ChannelBody;
+use crate::connect::UpstreamBody;
 use crate::gate::release::{Release, Sent};
 
 /// Any failure of a body that is not ours to tell apart.
@@ -23,7 +24,7 @@ pub enum AnswerBody {
     /// Made by the gateway.
     Own(Full<Bytes>),
     /// The upstream's, as it comes.
-    Upstream(Incoming),
+    Upstream(UpstreamBody),
     /// The upstream's, and its end settles the release. Boxed, so that the answers to calls that nobody held stay small.
     Released(Box<ReleasedBody>),
     /// The agents' part of the API.
@@ -39,7 +40,7 @@ impl Body for AnswerBody {
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         match self.get_mut() {
             AnswerBody::Own(body) => Pin::new(body).poll_frame(cx).map_err(Into::into),
-            AnswerBody::Upstream(body) => Pin::new(body).poll_frame(cx).map_err(Into::into),
+            AnswerBody::Upstream(body) => Pin::new(body).poll_frame(cx),
             AnswerBody::Released(body) => Pin::new(body.as_mut()).poll_frame(cx),
             AnswerBody::Api(body) => Pin::new(body).poll_frame(cx).map_err(Into::into),
             AnswerBody::Stream(body) => Pin::new(body).poll_frame(cx).map_err(|never| match never {}),
@@ -151,7 +152,7 @@ type Recording = Pin<Box<dyn Future<Output = ()> + Send>>;
 /// The answer to a released call. Its end is passed on only after the outcome is on disk; when the caller leaves in the middle, the
 /// rest is read in a task of its own, because what the upstream did does not depend on who still listens.
 pub struct ReleasedBody {
-    inner: Option<Incoming>,
+    inner: Option<UpstreamBody>,
     status: u16,
     release: Option<Release>,
     recording: Option<(Recording, Option<BoxError>)>,
@@ -160,7 +161,7 @@ pub struct ReleasedBody {
 
 impl ReleasedBody {
     /// The body of an answer with this status, whose end settles `release`.
-    pub fn new(inner: Incoming, status: u16, release: Release, tracker: TaskTracker) -> Self {
+    pub fn new(inner: UpstreamBody, status: u16, release: Release, tracker: TaskTracker) -> Self {
         Self { inner: Some(inner), status, release: Some(release), recording: None, tracker }
     }
 
@@ -198,7 +199,7 @@ impl Body for ReleasedBody {
                 Some(Ok(frame)) => return Poll::Ready(Some(Ok(frame))),
                 Some(Err(error)) => {
                     let sent = Sent::Lost(format!("the upstream broke off in the middle of its answer: {error}"));
-                    this.record(sent, Some(error.into()));
+                    this.record(sent, Some(error));
                 }
                 None => this.record(Sent::Answered(this.status), None),
             }
@@ -229,7 +230,7 @@ impl Drop for ReleasedBody {
 }
 
 /// Reads an answer that nobody waits for to its end, within bounds.
-async fn drained(body: Incoming, status: u16) -> Sent {
+async fn drained(body: UpstreamBody, status: u16) -> Sent {
     let mut body = Limited::new(body, DRAIN_BYTES_MAX);
     let read = async {
         while let Some(frame) = body.frame().await {

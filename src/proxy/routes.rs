@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderValue, Uri};
 
 use super::body::CallBody;
 use crate::config::settings::{self, UpstreamName};
-use crate::connect::UpstreamClient;
+use crate::connect::Transport;
 use crate::gate::intake::plain_path;
 use crate::protocol::target::{Lookup, RequestTarget, TemplateSet};
 use crate::telemetry::metrics::UpstreamMetrics;
@@ -28,7 +28,7 @@ pub struct Upstream {
     /// The path of its URL as configured; empty or `/` when there is none.
     pub base_path: String,
     /// Connections to it.
-    pub client: UpstreamClient<CallBody>,
+    pub client: Transport<CallBody>,
     /// Headers that the configuration adds; the caller never sees them.
     pub headers: HeaderMap,
     /// Method and path to the place of the tool's name in `tools`.

@@ -11,10 +11,9 @@ use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, HOST, HeaderName, HeaderValue};
 use http::{HeaderMap, Method, Request, Response, Uri, Version};
 use http_body_util::{BodyExt, Limited};
-use hyper::body::Incoming;
 use tokio_util::task::TaskTracker;
 
-use crate::connect::{SendError, Sending};
+use crate::connect::{InTransit, SendError, UpstreamBody};
 use crate::domain::call::Protocol;
 use crate::domain::id::ApprovalId;
 use crate::gate::held::HeldRequest;
@@ -80,7 +79,7 @@ impl Outgoing {
 /// A call that policy let through, under way: until the head of the upstream's answer, or the problem to answer with, is there.
 #[must_use = "nothing is sent until this is awaited"]
 pub struct Passing {
-    sending: Sending,
+    sending: InTransit,
     watch: Stopwatch,
     metrics: UpstreamMetrics,
 }
@@ -200,7 +199,11 @@ fn name(headers: &mut HeaderMap, id: ApprovalId) {
 }
 
 /// Over a connection of its own: a pooled one that the upstream has just closed would make an outcome unknown for nothing.
-async fn dispatch(upstream: &Upstream, request: HeldRequest, id: ApprovalId) -> Result<Response<Incoming>, SendError> {
+async fn dispatch(
+    upstream: &Upstream,
+    request: HeldRequest,
+    id: ApprovalId,
+) -> Result<Response<UpstreamBody>, SendError> {
     let watch = Stopwatch::start();
     let call = Outgoing {
         method: request.method,
@@ -259,7 +262,7 @@ impl Sender for DetachedSender {
     }
 }
 
-async fn keep(release: Release, response: Response<Incoming>, max: u64) {
+async fn keep(release: Release, response: Response<UpstreamBody>, max: u64) {
     let (mut head, body) = response.into_parts();
     strip_for_caller(&mut head.headers);
     let status = head.status.as_u16();

@@ -12,8 +12,10 @@ use hyper::service::{Service, service_fn};
 use tower::ServiceExt;
 
 use crate::auth::{Anonymous, Authenticator, Credential};
-use crate::config::settings::{self, Config};
-use crate::connect::{Trust, UpstreamClient, UpstreamOptions};
+use crate::config::secrets::Secret;
+use crate::config::settings::{self, Config, Place};
+use crate::connect::stdio::{CommandLine, LINE_BYTES_MAX, ProgramOptions, Programs};
+use crate::connect::{Transport, Trust, UpstreamClient, UpstreamOptions};
 use crate::domain::audit::{Actor, Event, EventKind};
 use crate::domain::identity::Principal;
 use crate::gate::{self, Gate};
@@ -52,9 +54,17 @@ pub(super) fn authenticator(config: &Config) -> Authenticator {
 }
 
 /// The proxy's part of a configuration.
-pub(super) fn surface(config: &Config, authenticator: Arc<Authenticator>, metrics: &Metrics) -> Result<Surface, Error> {
-    let upstreams: Vec<_> =
-        config.upstreams.values().map(|one| upstream(one, metrics).map(Arc::new)).collect::<Result<_, _>>()?;
+pub(super) fn surface(
+    config: &Config,
+    authenticator: Arc<Authenticator>,
+    metrics: &Metrics,
+    programs: &Programs,
+) -> Result<Surface, Error> {
+    let upstreams: Vec<_> = config
+        .upstreams
+        .values()
+        .map(|one| upstream(one, metrics, programs).map(Arc::new))
+        .collect::<Result<_, _>>()?;
     Ok(Surface {
         routes: Routes::new(config.routes.clone(), upstreams),
         authenticator,
@@ -71,26 +81,39 @@ pub(super) fn surface(config: &Config, authenticator: Arc<Authenticator>, metric
     })
 }
 
-fn upstream(upstream: &settings::Upstream, metrics: &Metrics) -> Result<Upstream, Error> {
+fn upstream(upstream: &settings::Upstream, metrics: &Metrics, programs: &Programs) -> Result<Upstream, Error> {
     let name = upstream.name.as_str().to_owned();
     let failed = |reason: String| Error::Upstream { name: name.clone(), reason };
-    let authority: Authority = upstream.url.authority().parse().map_err(|error| failed(format!("its URL: {error}")))?;
-    let host = HeaderValue::from_str(authority.as_str()).map_err(|error| failed(format!("its URL: {error}")))?;
-    let scheme = if upstream.url.tls() { Scheme::HTTPS } else { Scheme::HTTP };
     let templates: Vec<_> = upstream.tools.iter().map(|tool| (tool.call.method(), tool.call.template())).collect();
     let templates = TemplateSet::new(templates).map_err(|error| failed(error.to_string()))?;
     let mut headers = HeaderMap::new();
     for (header, value) in &upstream.headers {
         headers.append(header, value.clone());
     }
-    let trust = upstream.ca.clone().map_or(Trust::Platform, Trust::File);
-    let options = UpstreamOptions { connect_timeout: upstream.connect_timeout, trust, ..UpstreamOptions::default() };
+    let (scheme, authority, base_path, client) = match &upstream.place {
+        Place::Url(place) => {
+            let authority: Authority =
+                place.url.authority().parse().map_err(|error| failed(format!("its URL: {error}")))?;
+            let trust = place.ca.clone().map_or(Trust::Platform, Trust::File);
+            let options =
+                UpstreamOptions { connect_timeout: place.connect_timeout, trust, ..UpstreamOptions::default() };
+            let client = UpstreamClient::new(&options).map_err(|error| failed(error.to_string()))?;
+            let scheme = if place.url.tls() { Scheme::HTTPS } else { Scheme::HTTP };
+            (scheme, authority, place.url.path().to_owned(), Transport::Http(client))
+        }
+        // A program has no address; this one is never connected to.
+        Place::Program(settings) => {
+            let client = Transport::Stdio(programs.program(&name, &program_options(settings)));
+            (Scheme::HTTP, Authority::from_static("localhost"), String::new(), client)
+        }
+    };
+    let host = HeaderValue::from_str(authority.as_str()).map_err(|error| failed(format!("its URL: {error}")))?;
     Ok(Upstream {
         scheme,
         authority,
         host,
-        base_path: upstream.url.path().to_owned(),
-        client: UpstreamClient::new(&options).map_err(|error| failed(error.to_string()))?,
+        base_path,
+        client,
         headers,
         templates,
         tools: upstream.tools.iter().map(|tool| tool.tool.as_str().to_owned()).collect(),
@@ -99,6 +122,27 @@ fn upstream(upstream: &settings::Upstream, metrics: &Metrics) -> Result<Upstream
         mcp: upstream.mcp.clone(),
         name,
     })
+}
+
+/// The upstreams that are programs.
+pub(super) fn programs_of(config: &Config) -> Vec<&str> {
+    let programs = config.upstreams.values().filter(|upstream| matches!(upstream.place, Place::Program(_)));
+    programs.map(|upstream| upstream.name.as_str()).collect()
+}
+
+fn program_options(settings: &settings::ProgramSettings) -> ProgramOptions {
+    let variable = |(name, value): &(String, Secret<String>)| (name.clone(), value.expose().clone());
+    ProgramOptions {
+        command: CommandLine {
+            program: settings.program.clone(),
+            arguments: settings.arguments.clone(),
+            environment: settings.environment.iter().map(variable).collect(),
+            folder: settings.folder.clone(),
+        },
+        children_max: settings.children_max,
+        idle_timeout: settings.idle_timeout,
+        line_bytes_max: LINE_BYTES_MAX,
+    }
 }
 
 /// The gate's limits.

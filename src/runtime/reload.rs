@@ -127,7 +127,7 @@ async fn reload(live: &Live) -> Vec<PathBuf> {
 
 async fn take_over(live: &Live, config: &Config) -> Result<(), super::Error> {
     let authenticator = Arc::new(build::authenticator(config));
-    let surface = build::surface(config, authenticator.clone(), &live.metrics)?;
+    let surface = build::surface(config, authenticator.clone(), &live.metrics, &live.programs)?;
     live.tls_reload(config)?;
     let policy = config.policies.compiled().clone();
     let changed = policy.revision() != live.gate.policy_revision();
@@ -142,6 +142,7 @@ async fn take_over(live: &Live, config: &Config) -> Result<(), super::Error> {
     let limits = build::limits(config);
     live.metrics.pending_limit(limits.pending_total_max);
     live.surface.store(Arc::new(surface));
+    live.programs.retain(&build::programs_of(config));
     live.settings.store(Arc::new(build::admin_settings(config)));
     live.authenticator.store(authenticator);
     live.gate.reload(policy, limits).await?;

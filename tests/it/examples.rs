@@ -148,6 +148,11 @@ fn a_service_that_knows_nothing_of_it_is_guarded_as_the_page_says() {
 }
 
 #[test]
+fn a_program_that_speaks_over_its_input_and_output_is_guarded_as_the_page_says() {
+    run("mcp-stdio");
+}
+
+#[test]
 fn every_example_is_run_here_and_keeps_its_secrets_out_of_its_files() {
     let source = include_str!("examples.rs");
     for entry in std::fs::read_dir(folder()).expect("the examples are readable") {

@@ -22,6 +22,7 @@ mod policy_api;
 mod readme;
 mod reload;
 mod shutdown;
+mod stdio;
 mod store_conformance;
 mod support;
 mod tls;

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use super::super::complain;
 use crate::config::secrets::{Env as _, ProcessEnv};
-use crate::connect::{Freshness, NotSentReason, SendError, Trust, UpstreamClient, UpstreamOptions};
+use crate::connect::{NotSentReason, SendError, Trust, UpstreamClient, UpstreamOptions};
 use crate::web::text::excerpt;
 
 /// How long connecting may take.
@@ -155,7 +155,7 @@ impl Client {
         let changes = request.method() != Method::GET;
         let place = &self.authority;
         // On a connection of its own: nothing is decided twice because an old one had just closed.
-        let answer = self.http.send(request, Freshness::Fresh, ANSWER_TIMEOUT).await;
+        let answer = self.http.send_fresh(request, ANSWER_TIMEOUT).await;
         let response = answer.map_err(|error| {
             Failure::NotAsked(match error {
                 SendError::NotSent(failure) => format!("`{place}` cannot be asked: {}", unreached(failure.reason())),
@@ -182,6 +182,9 @@ const fn unreached(reason: NotSentReason) -> &'static str {
         }
         NotSentReason::TimedOut => "connecting took too long",
         NotSentReason::Closed => "it closed the connection at once",
+        NotSentReason::RequestBody => "the request could not be written whole",
+        // Of upstreams that are programs; the admin API is none.
+        NotSentReason::Start | NotSentReason::ChildrenMax | NotSentReason::Restarting => "it is no HTTP server",
     }
 }
 

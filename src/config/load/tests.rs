@@ -1,7 +1,8 @@
 use std::fmt::Write as _;
 
 use super::*;
-use crate::config::diagnostic::Place;
+use crate::config::diagnostic;
+use crate::config::settings::Place;
 
 mod upstreams;
 
@@ -75,7 +76,7 @@ fn check(text: &str, code: Code, line: usize, column: usize, message: &str, hint
     assert_eq!(loaded.diagnostics.len(), 1, "{shown}");
     let found = &loaded.diagnostics[0];
     assert_eq!(found.code, code, "{shown}");
-    assert_eq!(found.place, Some(Place { line, column }), "{shown}");
+    assert_eq!(found.place, Some(diagnostic::Place { line, column }), "{shown}");
     assert!(found.message.contains(message), "{shown}");
     assert!(found.hint.as_deref().unwrap_or_default().contains(hint), "{shown}");
     assert_eq!(loaded.config.is_none(), found.severity == Severity::Error, "{shown}");
@@ -95,7 +96,8 @@ fn a_small_file_loads_with_the_documented_defaults() {
     assert_eq!(config.policies.files.len(), 1, "cases are no policy");
     assert_eq!(config.policies.files[0].name, "policies/a.yaml");
     let upstream = config.upstreams.values().next().expect("one upstream");
-    assert_eq!((upstream.timeout.as_secs(), upstream.connect_timeout.as_secs()), (30, 5));
+    let Place::Url(place) = &upstream.place else { panic!("{upstream:?}") };
+    assert_eq!((upstream.timeout.as_secs(), place.connect_timeout.as_secs()), (30, 5));
 }
 
 #[test]
@@ -145,7 +147,8 @@ upstreams:
     assert_eq!(reviewer.groups, ["finance", "it"]);
     assert_eq!(reviewer.role, crate::domain::identity::ReviewerRole::Admin);
     let upstream = config.upstreams.values().next().expect("one upstream");
-    assert_eq!((upstream.url.path(), upstream.url.authority()), ("/base", "tools.example:9000"));
+    let Place::Url(place) = &upstream.place else { panic!("{upstream:?}") };
+    assert_eq!((place.url.path(), place.url.authority()), ("/base", "tools.example:9000"));
     let headers: Vec<_> = upstream.headers.iter().map(|(name, value)| (name.as_str(), value.to_str().ok())).collect();
     assert_eq!(headers, [("authorization", Some("Bearer s3cr3t")), ("x-key", Some("from-file${x}"))]);
     assert!(upstream.headers.iter().all(|(_, value)| value.is_sensitive()));

@@ -19,7 +19,7 @@ use super::shape::FormatCheck;
 use crate::domain::call::Protocol;
 use limits::{LimitsModel, LogModel};
 use listeners::{AdminModel, ProxyModel};
-use upstreams::{HeaderText, HideName, RouteModel, UpstreamModel};
+use upstreams::{HeaderText, HideName, RouteModel, UpstreamModel, VariableName};
 use urls::{HostName, PublicUrl, UpstreamUrl};
 use values::{
     ByteSize, CallPattern, Identifier, RoutePath, Sha256Hex, Text, TextValue, ToolName, ToolPrefix, UpstreamName,
@@ -238,7 +238,7 @@ pub struct MetricsModel {
 }
 
 /// The checks for each `format` in the schema.
-pub const FORMATS: [(&str, FormatCheck); 17] = [
+pub const FORMATS: [(&str, FormatCheck); 18] = [
     format::<Duration>(),
     format::<ByteSize>(),
     format::<SocketAddr>(),
@@ -253,6 +253,7 @@ pub const FORMATS: [(&str, FormatCheck); 17] = [
     format::<HideName>(),
     format::<ToolPrefix>(),
     format::<HeaderText>(),
+    format::<VariableName>(),
     format::<UpstreamUrl>(),
     format::<PublicUrl>(),
     format::<HostName>(),

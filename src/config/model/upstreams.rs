@@ -15,8 +15,23 @@ use crate::domain::call::Protocol;
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct UpstreamModel {
-    /// Where it is: `http://` or `https://`, a host, and optionally a port and a path.
-    pub url: Text<UpstreamUrl>,
+    /// Where it is: `http://` or `https://`, a host, and optionally a port and a path. An upstream has this or `command`.
+    pub url: Option<Text<UpstreamUrl>>,
+    /// With `protocol: mcp`, in place of `url`: a program that speaks MCP over its standard input and output, and its arguments.
+    #[schemars(length(min = 1))]
+    pub command: Option<Vec<String>>,
+    /// With `command`: the program's environment, beside the few variables that it inherits.
+    #[serde(default)]
+    #[schemars(extend("propertyNames" = { "format": VariableName::FORMAT }))]
+    pub env: BTreeMap<String, Text<SecretText>>,
+    /// With `command`: the folder it runs in. Left out: that of the configuration file.
+    #[schemars(length(min = 1))]
+    pub cwd: Option<String>,
+    /// With `command`: how many children run at the same time, one for each session. Left out: 16.
+    #[schemars(range(min = 1, max = 10_000))]
+    pub children_max: Option<u32>,
+    /// With `command`: how long a child may have nothing to do before it is ended. Left out: 10m.
+    pub idle_timeout: Option<Text<Duration>>,
     /// What it speaks: `http`, where every request is a call, or `mcp`, where a `tools/call` is.
     #[serde(default)]
     pub protocol: Text<Protocol>,
@@ -34,8 +49,8 @@ pub struct UpstreamModel {
     #[serde(default = "default_timeout")]
     pub timeout: Text<Duration>,
     /// How long connecting may take.
-    #[serde(default = "default_connect_timeout")]
-    pub connect_timeout: Text<Duration>,
+    #[schemars(extend("default" = "5s"))]
+    pub connect_timeout: Option<Text<Duration>>,
     /// TLS towards it.
     pub tls: Option<UpstreamTlsModel>,
     /// With `protocol: mcp`: what policy and reviewers see before the names of its tools, so that the tools of two upstreams keep
@@ -49,10 +64,6 @@ pub struct UpstreamModel {
 
 fn default_timeout() -> Text<Duration> {
     Text(Duration::from_secs(30))
-}
-
-fn default_connect_timeout() -> Text<Duration> {
-    Text(Duration::from_secs(5))
 }
 
 impl Default for Text<Protocol> {
@@ -106,6 +117,27 @@ impl TextValue for HideName {
             Self::Nothing => "nothing".to_owned(),
             Self::Blocked => "blocked".to_owned(),
         }
+    }
+}
+
+/// The name of a variable that an upstream's `env` may set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VariableName(pub String);
+
+impl TextValue for VariableName {
+    const FORMAT: &'static str = "variable-name";
+
+    fn read(text: &str) -> Result<Self, ValueError> {
+        let letter = |c: char| c.is_ascii_alphabetic() || c == '_';
+        if text.starts_with(letter) && text.chars().all(|c| letter(c) || c.is_ascii_digit()) {
+            return Ok(Self(text.to_owned()));
+        }
+        let hint = "use letters, digits and `_`, first no digit";
+        Err(ValueError::new(format!("`{text}` is not the name of an environment variable"), hint))
+    }
+
+    fn write(&self) -> String {
+        self.0.clone()
     }
 }
 

@@ -14,6 +14,7 @@ use crate::domain::policy::PathSegment;
 mod limits;
 mod listeners;
 mod principals;
+mod programs;
 mod store;
 mod tls;
 mod upstreams;

@@ -6,7 +6,14 @@ use rcgen::{CertifiedKey, generate_simple_self_signed};
 
 use crate::config::diagnostic::Code;
 use crate::config::load::{Loaded, Reviewers, load_text};
-use crate::config::settings::ClientAuth;
+use crate::config::settings::{ClientAuth, Place, Upstream};
+
+fn authorities(upstream: &Upstream) -> Option<std::path::PathBuf> {
+    match &upstream.place {
+        Place::Url(place) => place.ca.clone(),
+        Place::Program(_) => None,
+    }
+}
 
 struct Folder(tempfile::TempDir);
 
@@ -58,7 +65,7 @@ routes: [ { path: /, upstream: u } ]",
         (ClientAuth::Required, &Some(file("a.pem"))),
         "an authority is there to be used"
     );
-    assert_eq!(config.upstreams.values().next().and_then(|upstream| upstream.ca.clone()), Some(file("a.pem")));
+    assert_eq!(config.upstreams.values().next().and_then(authorities), Some(file("a.pem")));
 }
 
 #[test]

@@ -2,21 +2,24 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
 
-use super::{Context, at, tls};
+use super::{Context, at, programs, tls};
 use crate::config::diagnostic::{Code, nearest};
 use crate::config::model::upstreams::{HeaderText, HideName, RouteModel, UpstreamModel};
-use crate::config::model::urls::PublicUrl;
-use crate::config::model::values::{TextValue, UpstreamName};
+use crate::config::model::urls::{PublicUrl, UpstreamUrl};
+use crate::config::model::values::{Text, TextValue, UpstreamName};
 use crate::config::openapi;
-use crate::config::settings::{McpSettings, Route, Routes, ToolMapping, Upstream};
+use crate::config::settings::{McpSettings, Place, Route, Routes, ToolMapping, Upstream, UrlSettings};
 use crate::domain::call::Protocol;
 use crate::protocol::target::{TemplateError, TemplateSet};
 
 /// The largest OpenAPI document read.
 const OPENAPI_BYTES_MAX: u64 = 8 * 1024 * 1024;
+/// How long connecting may take, unless configured.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 pub(in crate::config) fn upstreams(
     context: &mut Context<'_>,
@@ -35,29 +38,46 @@ pub(in crate::config) fn upstreams(
 
 fn make(context: &mut Context<'_>, name: &UpstreamName, model: &UpstreamModel) -> Option<Upstream> {
     let key = name.as_str();
-    let url = model.url.0.clone();
+    let place = place(context, key, model);
+    let headers = headers(context, key, model);
+    let tools = tools(context, key, model);
+    let mcp = mcp(context, key, model);
+    Some(Upstream { name: name.clone(), place: place?, headers, mcp, tools, timeout: model.timeout.0 })
+}
+
+fn place(context: &mut Context<'_>, key: &str, model: &UpstreamModel) -> Option<Place> {
+    programs::not_without_command(context, key, model);
+    match (&model.url, &model.command) {
+        (Some(url), None) => url_settings(context, key, model, &url.0).map(Place::Url),
+        (None, Some(command)) => programs::program(context, key, model, command).map(Place::Program),
+        (Some(_), Some(_)) => {
+            let message = "an upstream is at a `url` or runs a `command`, not both";
+            context.error(&at!["upstreams", key, "command"], Code::Conflict, message, "remove one of the two");
+            None
+        }
+        (None, None) => {
+            let message = format!("the upstream `{key}` has neither `url` nor `command`");
+            let found = context.document.at_key(&at!["upstreams", key], Code::MissingKey, message);
+            context
+                .found
+                .push(found.hint("add `url: http://…`; or, with `protocol: mcp`, `command: [PROGRAM, ARGUMENT, …]`"));
+            None
+        }
+    }
+}
+
+fn url_settings(context: &mut Context<'_>, key: &str, model: &UpstreamModel, url: &UpstreamUrl) -> Option<UrlSettings> {
     if model.tls.is_some() && !url.tls() {
         let message = "`tls` does nothing for an `http://` upstream";
         context.error(&at!["upstreams", key, "tls"], Code::Conflict, message, "write an `https://` URL or remove it");
     }
-    let headers = headers(context, key, model);
-    let tools = tools(context, key, model);
-    let mcp = mcp(context, key, model);
     let ca = match &model.tls {
         Some(_) if !url.tls() => None,
         Some(tls) => Some(tls::authorities(context, &at!["upstreams", key, "tls", "ca"], &tls.ca)?),
         None => None,
     };
-    Some(Upstream {
-        name: name.clone(),
-        url,
-        headers,
-        mcp,
-        tools,
-        timeout: model.timeout.0,
-        connect_timeout: model.connect_timeout.0,
-        ca,
-    })
+    let connect_timeout = model.connect_timeout.as_ref().map_or(CONNECT_TIMEOUT, |timeout| timeout.0);
+    Some(UrlSettings { url: url.clone(), connect_timeout, ca })
 }
 
 /// The keys that only an MCP upstream has, and those that it cannot have.
@@ -152,7 +172,7 @@ pub(in crate::config) fn not_own_listeners(
     public_url: Option<&PublicUrl>,
 ) {
     for (name, upstream) in upstreams {
-        let url = &upstream.url.0;
+        let Some(Text(url)) = &upstream.url else { continue };
         let listener = listeners.iter().find(|listener| url.host().reaches(url.port(), **listener));
         let public = public_url.filter(|public| public.host() == url.host() && public.port() == url.port());
         if listener.is_some() || public.is_some() {

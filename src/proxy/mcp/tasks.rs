@@ -115,6 +115,9 @@ fn status_of(approval: &Approval) -> (&'static str, String) {
         (State::Cancelled { by: Canceller::Policy, .. }, _) => {
             ("failed", "A newer policy blocks the call; it was NOT executed".to_owned())
         }
+        (State::Cancelled { by: Canceller::Operator, .. }, _) => {
+            ("failed", "Closed when a backup was restored; the call was NOT executed by this gateway since".to_owned())
+        }
         (State::Approved(_), Execution::Succeeded { .. }) => ("completed", "The upstream has answered".to_owned()),
         (State::Approved(_), Execution::Failed { permit: PermitFate::Returned, reason, .. }) => {
             ("working", format!("Approved; not sent yet: {reason}"))

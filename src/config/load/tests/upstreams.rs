@@ -101,3 +101,75 @@ fn secrets_that_cannot_be_resolved_are_errors() {
     check(&header("${oops"), BadValue, 7, 63, "not closed", "write `${NAME}`");
     check(&header("${a b}"), BadValue, 7, 63, "neither a variable's name", "write `${NAME}`");
 }
+
+#[test]
+fn programs_are_looked_for_when_they_are_configured() {
+    use Code::{BadValue, Conflict, FileUnreadable, MissingKey, Secret};
+    let upstream = |inside: &str| text(&["upstreams"], &format!("upstreams: {{ payments: {{ {inside} }} }}\n"));
+    let shell = |inside: &str| upstream(&format!("command: [ /bin/sh ], protocol: mcp, {inside}"));
+    let url = |inside: &str| upstream(&format!("url: \"http://h\", {inside}"));
+    check(&upstream("protocol: mcp"), MissingKey, 7, 14, "neither `url` nor `command`", "command: [PROGRAM");
+    check(&upstream("command: [ /bin/sh ]"), Conflict, 7, 35, "speaks MCP", "protocol: mcp");
+    check(&url("command: [ /bin/sh ], protocol: mcp"), Conflict, 7, 52, "not both", "remove one");
+    check(
+        &upstream("command: [ nosuch ], protocol: mcp"),
+        FileUnreadable,
+        7,
+        37,
+        "no program `nosuch` on `PATH`",
+        "install it",
+    );
+    check(
+        &upstream("command: [ ./a.txt ], protocol: mcp"),
+        FileUnreadable,
+        7,
+        37,
+        "not there, or is not exec",
+        "folder",
+    );
+    check(&upstream("command: [ ./token.txt ], protocol: mcp"), FileUnreadable, 7, 37, "is not executable", "folder");
+    check(
+        &upstream("command: [ \"\" ], protocol: mcp"),
+        BadValue,
+        7,
+        37,
+        "not the name of a program",
+        "a text of its own",
+    );
+    for (key, column) in [("env: { A: b }", 48), ("cwd: x", 48), ("children_max: 3", 57), ("idle_timeout: 3s", 57)] {
+        check(&url(key), Conflict, 7, column, "without `command`", "remove it");
+    }
+    for (key, column) in [("headers: { a: b }", 72), ("connect_timeout: 1s", 80), ("tls: { ca: x }", 68)] {
+        check(&shell(key), Conflict, 7, column, "not reached over the network", "");
+    }
+    check(&shell("cwd: absent"), FileUnreadable, 7, 68, "is not a folder", "configuration file's folder");
+    check(&shell("env: { 1A: b }"), BadValue, 7, 70, "not the name of an environment variable", "letters");
+    check(&shell("env: { A: \"${UNSET}\" }"), Secret, 7, 73, "`UNSET` is not set", "set `UNSET`");
+    check(&shell("children_max: 0"), BadValue, 7, 77, "", "");
+}
+
+#[test]
+fn a_program_has_what_it_is_given_and_the_documented_rest() {
+    let program = |inside: &str| {
+        let line = format!("upstreams: {{ payments: {{ command: [ sh, -c, x ], protocol: mcp, {inside} }} }}\n");
+        match config(&text(&["upstreams"], &line)).upstreams.into_values().next().expect("one").place {
+            Place::Program(program) => program,
+            other @ Place::Url(_) => panic!("{other:?}"),
+        }
+    };
+    let plain = program("env: { PATH: \"/nowhere:relative:/bin\" }");
+    assert_eq!(
+        (plain.program.to_str(), plain.arguments.as_slice()),
+        (Some("/bin/sh"), ["-c", "x"].map(String::from).as_slice())
+    );
+    assert_eq!((plain.children_max, plain.idle_timeout.as_secs()), (16, 600));
+    assert!(plain.folder.is_absolute());
+    let full =
+        program("env: { PATH: /bin, KEY: \"${PAYMENTS_TOKEN}\" }, cwd: policies, children_max: 3, idle_timeout: 5s");
+    let environment: Vec<_> =
+        full.environment.iter().map(|(name, value)| (name.as_str(), value.expose().as_str())).collect();
+    assert_eq!(environment, [("KEY", "s3cr3t"), ("PATH", "/bin")]);
+    assert!(full.folder.ends_with("policies"));
+    assert_eq!((full.children_max, full.idle_timeout.as_secs()), (3, 5));
+    assert!(!format!("{full:?}").contains("s3cr3t"));
+}
