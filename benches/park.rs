@@ -93,6 +93,7 @@ fn call(number: u64) -> Approval {
                 method: "POST".to_owned(),
                 target: "/refunds".to_owned(),
                 release: ReleaseMode::Attached,
+                tool: None,
             }),
         },
         terms: Terms {

@@ -10,4 +10,5 @@ pub mod id;
 pub mod identity;
 pub mod policy;
 pub mod time;
+pub mod tools;
 pub mod value;

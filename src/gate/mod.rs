@@ -3,6 +3,7 @@
 //! Every change of an approval goes through `Gate::apply`, which commits it in the store and only then wakes whoever waits.
 //! State lives in the store or in tasks of the gate's own, so any caller's future may be dropped at any await.
 
+mod again;
 pub mod decisions;
 pub mod held;
 pub mod intake;

@@ -308,6 +308,7 @@ impl Gate {
                     method: request.method.as_str().to_owned(),
                     target: shown.target,
                     release,
+                    tool: shown.tool,
                 }),
             },
             terms: Terms {

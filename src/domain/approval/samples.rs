@@ -35,6 +35,7 @@ pub(super) fn parked(seed: u8) -> Approval {
                 method: "POST".to_owned(),
                 target: "/refunds".to_owned(),
                 release: ReleaseMode::Attached,
+                tool: None,
             }),
         },
         terms: Terms {

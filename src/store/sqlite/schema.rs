@@ -15,7 +15,10 @@ use crate::store::Error;
 /// `HPNT`: tells this store's files from other programs' SQLite files.
 const APPLICATION_ID: i32 = 0x4850_4e54;
 /// Each is one transaction; the schema's number is how many of them a file has been through.
-const MIGRATIONS: &[&str] = &[include_str!("../../../migrations/sqlite/0001_approvals.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("../../../migrations/sqlite/0001_approvals.sql"),
+    include_str!("../../../migrations/sqlite/0002_tools.sql"),
+];
 /// The schema that this binary writes.
 pub(super) const KNOWN: u32 = MIGRATIONS.len() as u32;
 /// How long to wait for a lock that another program (a backup, a shell) holds.

@@ -42,6 +42,7 @@ pub(super) fn call(second: i64) -> Approval {
             method: "POST".to_owned(),
             target: "/refunds".to_owned(),
             release: ReleaseMode::Attached,
+            tool: None,
         }),
     };
     let terms = Terms {
