@@ -200,7 +200,11 @@ impl Gate {
     ) -> Result<Result<Permit, NoPermit>, Error> {
         let id = approval.id;
         let policy = self.policy();
-        if let Again::Blocks(reason) = again::judge_again(&policy, request, None, self.now()) {
+        let blocks = match again::judge_again(&policy, request, None, self.now()) {
+            Again::Blocks(reason) => Some(reason),
+            Again::AsksOtherwise | Again::Stands => self.tool_objection(approval),
+        };
+        if let Some(reason) = blocks {
             let command = Command::RefuseRelease { revision: policy.revision().to_owned(), reason: reason.clone() };
             return match self.apply(id, command).await? {
                 Applied::Changed(approval) | Applied::Same(approval) => Ok(Err(NoPermit::BlockedNow(approval, reason))),

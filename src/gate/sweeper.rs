@@ -33,6 +33,7 @@ impl Gate {
                 "calls were being sent when the gateway last ended; they may have run, and a reviewer must settle them"
             );
         }
+        self.load_tools().await?;
         self.sweep_ready().await?;
         self.every("expiry", EXPIRY_INTERVAL, |gate| async move { gate.sweep_expired().await });
         self.every("detached releases", READY_INTERVAL, |gate| async move { gate.sweep_ready().await });

@@ -1,0 +1,351 @@
+//! Tool definitions: what upstreams list, what a call is told of its tool, who accepts a definition.
+//!
+//! The rows in the store are the truth. What a call is told comes from memory, which follows the store: it is loaded at start and
+//! takes in a change after its commit, each row by its version, so that the order in which commits are told does not matter. Every
+//! way in which it can lag behind asks once too often, never too rarely, but for the moment between a list's commit and the list
+//! itself, which the agent gets after both.
+
+use std::borrow::Borrow;
+use std::collections::{HashMap, HashSet};
+use std::hash::{Hash, Hasher};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arc_swap::ArcSwap;
+
+use crate::domain::approval::{Approval, Execution, State};
+use crate::domain::identity::Reviewer;
+use crate::domain::time::Timestamp;
+use crate::domain::tools::diff::{Diff, Part, diff};
+use crate::domain::tools::{
+    Definition, DefinitionDigest, ListedTool, OnToolChange, Page, Standing, TOOLS_PER_UPSTREAM_MAX, Tool, ToolChange,
+};
+use crate::protocol::json;
+use crate::store::tools::{AcceptTool, Listed, Listing, ToolAccepted, ToolFilter};
+
+use super::{Error, Gate};
+
+/// How many definitions that are not the known ones are taken in a minute, over all upstreams: an upstream that changes its tools
+/// with every list must not fill the disk.
+pub const TOOL_CHANGES_PER_MINUTE_MAX: usize = 5_000;
+/// How many tools are read at a time when memory is loaded.
+const LOAD_BATCH: u32 = 100;
+
+/// Why a list of tools is not taken: it must not be passed on then.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ListRefused {
+    /// The upstream has more tools, those it listed earlier included, than are remembered.
+    #[error("the upstream `{0}` has listed more than {TOOLS_PER_UPSTREAM_MAX} different tools")]
+    TooMany(String),
+    /// One list names a tool twice, and two readers could take different ones.
+    #[error("the upstream lists the tool `{0}` twice")]
+    Twice(String),
+    /// Definitions change faster than they are written down.
+    #[error("more than {TOOL_CHANGES_PER_MINUTE_MAX} tool definitions changed within a minute")]
+    TooOften,
+}
+
+/// What calls are told, and what is needed to take a list without asking the store.
+#[derive(Default)]
+pub(super) struct ToolMemory {
+    known: ArcSwap<Known>,
+    on_change: ArcSwap<HashMap<String, OnToolChange>>,
+    changes: Mutex<(i64, usize)>,
+}
+
+#[derive(Default, Clone)]
+struct Known {
+    tools: HashMap<Key, Entry>,
+    /// Whether each upstream's first list is still being read.
+    upstreams: HashMap<String, bool>,
+    unaccepted: usize,
+}
+
+#[derive(Clone)]
+struct Entry {
+    version: u64,
+    digest: DefinitionDigest,
+    standing: Standing,
+}
+
+/// Upstream and tool. Looked up by borrowed text, so that a call pays one look-up and no allocation.
+#[derive(Clone)]
+struct Key {
+    upstream: Box<str>,
+    tool: Box<str>,
+}
+
+trait Pair {
+    fn pair(&self) -> (&str, &str);
+}
+
+impl Pair for Key {
+    fn pair(&self) -> (&str, &str) {
+        (&self.upstream, &self.tool)
+    }
+}
+
+impl Pair for (&str, &str) {
+    fn pair(&self) -> (&str, &str) {
+        *self
+    }
+}
+
+impl Hash for dyn Pair + '_ {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.pair().hash(state);
+    }
+}
+
+impl PartialEq for dyn Pair + '_ {
+    fn eq(&self, other: &Self) -> bool {
+        self.pair() == other.pair()
+    }
+}
+
+impl Eq for dyn Pair + '_ {}
+
+impl Hash for Key {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.pair().hash(state);
+    }
+}
+
+impl PartialEq for Key {
+    fn eq(&self, other: &Self) -> bool {
+        self.pair() == other.pair()
+    }
+}
+
+impl Eq for Key {}
+
+impl<'a> Borrow<dyn Pair + 'a> for Key {
+    fn borrow(&self) -> &(dyn Pair + 'a) {
+        self
+    }
+}
+
+impl Known {
+    fn find(&self, upstream: &str, tool: &str) -> Option<&Entry> {
+        self.tools.get(&(upstream, tool) as &dyn Pair)
+    }
+
+    fn take(&mut self, key: &Key, entry: &Entry) {
+        if self.tools.get(key).is_none_or(|known| known.version < entry.version) {
+            self.tools.insert(key.clone(), entry.clone());
+        }
+    }
+
+    fn count(&mut self) {
+        let unaccepted = |entry: &&Entry| matches!(entry.standing, Standing::Unaccepted(_));
+        self.unaccepted = self.tools.values().filter(unaccepted).count();
+    }
+}
+
+impl ToolMemory {
+    /// Takes in rows as the store has them; an older row than the known one changes nothing.
+    fn follow(&self, tools: &[Tool], upstreams: &[(String, bool)]) {
+        let entry = |tool: &Tool| {
+            let standing = change_of(tool).map_or(Standing::Accepted, |change| Standing::Unaccepted(Arc::new(change)));
+            let key = Key { upstream: tool.upstream.as_str().into(), tool: tool.name.as_str().into() };
+            (key, Entry { version: tool.version, digest: tool.current.digest, standing })
+        };
+        let entries: Vec<_> = tools.iter().map(entry).collect();
+        self.known.rcu(|known| {
+            let mut next = Known::clone(known);
+            for (key, entry) in &entries {
+                next.take(key, entry);
+            }
+            for (upstream, open) in upstreams {
+                // A baseline is closed once and for all.
+                let known = next.upstreams.entry(upstream.clone()).or_insert(*open);
+                *known = *known && *open;
+            }
+            next.count();
+            next
+        });
+    }
+
+    /// Whether so many changes more fit into the minute that `now` lies in.
+    fn admit(&self, now: Timestamp, changes: usize) -> bool {
+        let minute = now.as_millis().div_euclid(60_000);
+        let mut state = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = if state.0 == minute { state.1 } else { 0 };
+        let sum = count.saturating_add(changes);
+        let fits = sum <= TOOL_CHANGES_PER_MINUTE_MAX;
+        *state = (minute, if fits { sum } else { count });
+        fits
+    }
+}
+
+/// How the definition that nobody has accepted differs from the one that was; `None` when it is accepted.
+pub fn change_of(tool: &Tool) -> Option<ToolChange> {
+    let (standing, digest) = (tool.standing(), tool.current.digest);
+    if tool.accepted_before().is_none() && tool.accepted_by().is_some() {
+        return None;
+    }
+    Some(ToolChange { name: tool.name.clone(), standing, digest, diff: compare(tool.accepted_before(), &tool.current) })
+}
+
+/// Compares two definitions value by value, or as texts where one of them is not kept whole.
+fn compare(before: Option<&Definition>, after: &Definition) -> Diff {
+    let limits = json::Limits {
+        depth: u8::MAX,
+        key_bytes: after.text.len().max(json::KEY_BYTES_MAX),
+        folded_chars: usize::MAX,
+        ..json::Limits::default()
+    };
+    let read = |definition: &'_ Definition| definition.is_whole().then(|| definition.text.clone());
+    let texts = (before.map(read), read(after));
+    let value = |text: &'_ str| json::read(text.as_bytes(), &limits).is_ok();
+    let readable = texts.1.as_deref().is_some_and(value)
+        && texts.0.as_ref().is_none_or(|before| before.as_deref().is_some_and(value));
+    if readable
+        && let Ok(new) = json::read(after.text.as_bytes(), &limits)
+        && let Ok(old) = before.map(|before| json::read(before.text.as_bytes(), &limits)).transpose()
+    {
+        return diff(old.as_ref(), &new);
+    }
+    Diff::of_parts(before.map(part), part(after))
+}
+
+fn part(definition: &Definition) -> Part<'_> {
+    Part { text: &definition.text, bytes: definition.bytes, is_whole: definition.is_whole() }
+}
+
+impl Gate {
+    /// Takes a whole list of an upstream's tools, as [`Gate::tools_page_listed`] does.
+    pub async fn tools_listed(&self, upstream: &str, tools: Vec<ListedTool>) -> Result<(), Error> {
+        self.tools_page_listed(upstream, Page::WHOLE, tools).await
+    }
+
+    /// Takes a list of an upstream's tools, or a page of one, before it is passed on. When it returns, calls are judged by it and what
+    /// is new in it is on disk. A list that says nothing new costs a look-up for each tool and writes nothing.
+    ///
+    /// # Errors
+    /// When it cannot be written down, or is none to be taken ([`ListRefused`]): it must not be passed on then.
+    pub async fn tools_page_listed(&self, upstream: &str, page: Page, tools: Vec<ListedTool>) -> Result<(), Error> {
+        let mut names = HashSet::new();
+        if let Some(twin) = tools.iter().find(|tool| !names.insert(tool.name.as_str())) {
+            return Err(ListRefused::Twice(twin.name.clone()).into());
+        }
+        if tools.len() > TOOLS_PER_UPSTREAM_MAX {
+            return Err(ListRefused::TooMany(upstream.to_owned()).into());
+        }
+        let memory = &self.inner.tools;
+        let (news, baseline_ends) = {
+            let known = memory.known.load();
+            let is_news = |tool: &ListedTool| {
+                known.find(upstream, &tool.name).is_none_or(|entry| entry.digest != tool.definition.digest)
+            };
+            // Nothing is known of the upstream, or this is the last page of its first list.
+            let ends = known.upstreams.get(upstream).is_none_or(|open| *open && page.continues && !page.more);
+            (tools.into_iter().filter(is_news).collect::<Vec<_>>(), ends)
+        };
+        if news.is_empty() && !baseline_ends {
+            return Ok(());
+        }
+        if !memory.admit(self.now(), news.len()) {
+            return Err(ListRefused::TooOften.into());
+        }
+        let listing = Listing { upstream: upstream.to_owned(), page, tools: news, tools_max: TOOLS_PER_UPSTREAM_MAX };
+        let gate = self.clone();
+        self.to_its_end(async move { gate.write_listing(listing).await }).await
+    }
+
+    async fn write_listing(&self, listing: Listing) -> Result<(), Error> {
+        let upstream = listing.upstream.clone();
+        match self.store().list_tools(listing, self.now()).await? {
+            Listed::Known { tools, changes, baseline_open } => {
+                self.inner.tools.follow(&tools, &[(upstream.clone(), baseline_open)]);
+                if changes > 0 {
+                    self.grown();
+                    let unaccepted = tools.iter().filter(|tool| change_of(tool).is_some()).count();
+                    tracing::info!(upstream, changes, unaccepted, "an upstream's tool definitions were taken");
+                }
+                Ok(())
+            }
+            Listed::Full => Err(ListRefused::TooMany(upstream).into()),
+        }
+    }
+
+    /// What is known of a tool's definition at this moment: one look-up in memory. `tool` is its name as the upstream calls it.
+    pub fn tool_standing(&self, upstream: &str, tool: &str) -> Standing {
+        self.inner.tools.known.load().find(upstream, tool).map_or(Standing::Unlisted, |entry| entry.standing.clone())
+    }
+
+    /// How many tools have a definition that nobody has accepted.
+    pub fn unaccepted_tools(&self) -> usize {
+        self.inner.tools.known.load().unaccepted
+    }
+
+    /// What the configuration says about changed tools of an upstream.
+    pub fn on_tool_change(&self, upstream: &str) -> OnToolChange {
+        self.inner.tools.on_change.load().get(upstream).copied().unwrap_or_default()
+    }
+
+    /// Puts what the configuration says about changed tools in force, by upstream.
+    pub fn set_on_tool_change(&self, on_change: HashMap<String, OnToolChange>) {
+        self.inner.tools.on_change.store(Arc::new(on_change));
+    }
+
+    /// Accepts the definition that a reviewer saw, if it is still the current one.
+    pub async fn accept_tool(
+        &self,
+        upstream: &str,
+        name: &str,
+        digest: DefinitionDigest,
+        reviewer: &Reviewer,
+    ) -> Result<ToolAccepted, Error> {
+        let (upstream, name, reviewer) = (upstream.to_owned(), name.to_owned(), reviewer.id.clone());
+        let gate = self.clone();
+        self.to_its_end(async move {
+            let wanted = AcceptTool { upstream, name, digest, reviewer };
+            let accepted = gate.store().accept_tool(wanted, gate.now()).await?;
+            if let ToolAccepted::Changed(tool) | ToolAccepted::Same(tool) | ToolAccepted::NotCurrent(tool) = &accepted {
+                gate.inner.tools.follow(std::slice::from_ref(tool), &[]);
+            }
+            if let ToolAccepted::Changed(_) = &accepted {
+                gate.grown();
+            }
+            Ok(accepted)
+        })
+        .await
+    }
+
+    /// Fills memory from the store.
+    pub(super) async fn load_tools(&self) -> Result<(), Error> {
+        let upstreams = self.store().listed_upstreams().await?;
+        let upstreams: Vec<_> = upstreams.into_iter().map(|one| (one.name, one.baseline_open)).collect();
+        let mut after = None;
+        loop {
+            let page = self.store().tools(ToolFilter::default(), after, LOAD_BATCH).await?;
+            self.inner.tools.follow(&page.tools, &upstreams);
+            match page.next {
+                Some(next) => after = Some(next),
+                None => return Ok(()),
+            }
+        }
+    }
+
+    /// After an approval's commit: where it accepted a definition with it, memory learns so before anybody is woken.
+    pub(super) async fn follow_approval(&self, approval: &Approval) {
+        let (State::Approved(_), Execution::Held, Some(call)) = (&approval.state, &approval.execution, approval.call())
+        else {
+            return;
+        };
+        let Some(tool) = call.tool.as_ref().filter(|tool| tool.accepts().is_some()) else { return };
+        match self.store().tool(call.upstream.clone(), tool.name.clone()).await {
+            Ok(tool) => self.inner.tools.follow(tool.as_slice(), &[]),
+            // The next call asks again, and its approval tries again.
+            Err(error) => tracing::error!(%error, "an accepted definition could not be read; its next call asks again"),
+        }
+    }
+
+    /// Why an approved call may not be sent under the definition of this moment.
+    pub(super) fn tool_objection(&self, approval: &Approval) -> Option<String> {
+        let call = approval.call()?;
+        let tool = call.tool.as_ref()?;
+        let standing = self.tool_standing(&call.upstream, &tool.name);
+        tool.objection(&standing, self.on_tool_change(&call.upstream)).map(str::to_owned)
+    }
+}
