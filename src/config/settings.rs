@@ -11,11 +11,13 @@ use http::{HeaderName, HeaderValue};
 
 pub use super::model::limits::{LogFormat, LogLevel};
 pub use super::model::listeners::ClientAuth;
+pub use super::model::upstreams::ProtocolName;
 pub use super::model::urls::{HostName, PublicUrl, UpstreamUrl};
 pub use super::model::values::{CallPattern, RoutePath, ToolName, UpstreamName};
 pub use super::model::{Mode, Role};
 use super::secrets::Secret;
 use crate::domain::identity::{AgentId, Reviewer};
+use crate::domain::tools::OnToolChange;
 
 /// One loaded configuration.
 #[derive(Debug, Clone)]
@@ -127,6 +129,10 @@ pub struct Upstream {
     pub name: UpstreamName,
     /// Where it is.
     pub url: UpstreamUrl,
+    /// What it speaks.
+    pub protocol: ProtocolName,
+    /// What happens to a call of a tool whose definition is new or has changed; of no meaning for plain HTTP.
+    pub on_tool_change: OnToolChange,
     /// Headers set on every request, in place of what the caller sent; values are marked sensitive.
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// Names for calls, the configured ones first: they win over those of an OpenAPI document. No two have the

@@ -19,6 +19,7 @@ use crate::domain::tools::diff::{Diff, Part, diff};
 use crate::domain::tools::{
     Definition, DefinitionDigest, ListedTool, OnToolChange, Page, Standing, TOOLS_PER_UPSTREAM_MAX, Tool, ToolChange,
 };
+use crate::domain::value::Value;
 use crate::protocol::json;
 use crate::store::tools::{AcceptTool, Listed, Listing, ToolAccepted, ToolFilter};
 
@@ -188,24 +189,22 @@ pub fn change_of(tool: &Tool) -> Option<ToolChange> {
 
 /// Compares two definitions value by value, or as texts where one of them is not kept whole.
 fn compare(before: Option<&Definition>, after: &Definition) -> Diff {
+    match (before.map(read), read(after)) {
+        (None, Some(new)) => diff(None, &new),
+        (Some(Some(old)), Some(new)) => diff(Some(&old), &new),
+        (Some(None), _) | (_, None) => Diff::of_parts(before.map(part), part(after)),
+    }
+}
+
+/// The definition as values; `None` when it is not kept whole. It was written by the gateway, so its length is the only limit.
+fn read(definition: &Definition) -> Option<Value<'_>> {
     let limits = json::Limits {
         depth: u8::MAX,
-        key_bytes: after.text.len().max(json::KEY_BYTES_MAX),
+        key_bytes: definition.text.len(),
         folded_chars: usize::MAX,
         ..json::Limits::default()
     };
-    let read = |definition: &'_ Definition| definition.is_whole().then(|| definition.text.clone());
-    let texts = (before.map(read), read(after));
-    let value = |text: &'_ str| json::read(text.as_bytes(), &limits).is_ok();
-    let readable = texts.1.as_deref().is_some_and(value)
-        && texts.0.as_ref().is_none_or(|before| before.as_deref().is_some_and(value));
-    if readable
-        && let Ok(new) = json::read(after.text.as_bytes(), &limits)
-        && let Ok(old) = before.map(|before| json::read(before.text.as_bytes(), &limits)).transpose()
-    {
-        return diff(old.as_ref(), &new);
-    }
-    Diff::of_parts(before.map(part), part(after))
+    definition.is_whole().then(|| json::read(definition.text.as_bytes(), &limits).ok()).flatten()
 }
 
 fn part(definition: &Definition) -> Part<'_> {

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::urls::UpstreamUrl;
 use super::values::{CallPattern, RoutePath, Text, TextValue, ToolName, UpstreamName, ValueError};
 use crate::config::secrets::SecretText;
+use crate::domain::tools::OnToolChange;
 
 /// One of `upstreams`.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
@@ -29,6 +30,9 @@ pub struct UpstreamModel {
     /// An OpenAPI 3.0 or 3.1 document whose `operationId`s name calls.
     #[schemars(length(min = 1))]
     pub openapi: Option<String>,
+    /// What happens to a call of a tool whose definition is new or has changed since it was accepted; with `protocol: mcp` only.
+    /// `require_approval` when left out.
+    pub on_tool_change: Option<OnToolChange>,
     /// How long it may take until the head of its response.
     #[serde(default = "default_timeout")]
     pub timeout: Text<Duration>,
@@ -47,13 +51,19 @@ fn default_connect_timeout() -> Text<Duration> {
     Text(Duration::from_secs(5))
 }
 
-/// What an upstream speaks: `http` in this version.
+/// What an upstream speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct ProtocolName;
+pub enum ProtocolName {
+    /// Plain HTTP: every request is a call.
+    #[default]
+    Http,
+    /// The Model Context Protocol: every `tools/call` is a call.
+    Mcp,
+}
 
 impl Default for Text<ProtocolName> {
     fn default() -> Self {
-        Text(ProtocolName)
+        Text(ProtocolName::default())
     }
 }
 
@@ -62,17 +72,17 @@ impl TextValue for ProtocolName {
 
     fn read(text: &str) -> Result<Self, ValueError> {
         match text {
-            "http" => Ok(Self),
-            "mcp" => Err(ValueError::new(
-                "`mcp` is not supported in this version; its tool calls would pass as plain HTTP requests",
-                "remove this upstream until a version that reads MCP; `http` is the only protocol",
-            )),
-            other => Err(ValueError::new(format!("`{other}` is not a protocol"), "write `http`")),
+            "http" => Ok(Self::Http),
+            "mcp" => Ok(Self::Mcp),
+            other => Err(ValueError::new(format!("`{other}` is not a protocol"), "write `http` or `mcp`")),
         }
     }
 
     fn write(&self) -> String {
-        "http".to_owned()
+        match self {
+            Self::Http => "http".to_owned(),
+            Self::Mcp => "mcp".to_owned(),
+        }
     }
 }
 

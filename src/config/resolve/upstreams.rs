@@ -7,7 +7,7 @@ use http::{HeaderName, HeaderValue};
 
 use super::{Context, at, tls};
 use crate::config::diagnostic::{Code, nearest};
-use crate::config::model::upstreams::{HeaderText, RouteModel, UpstreamModel};
+use crate::config::model::upstreams::{HeaderText, ProtocolName, RouteModel, UpstreamModel};
 use crate::config::model::urls::PublicUrl;
 use crate::config::model::values::{TextValue, UpstreamName};
 use crate::config::openapi;
@@ -39,6 +39,11 @@ fn make(context: &mut Context<'_>, name: &UpstreamName, model: &UpstreamModel) -
         let message = "`tls` does nothing for an `http://` upstream";
         context.error(&at!["upstreams", key, "tls"], Code::Conflict, message, "write an `https://` URL or remove it");
     }
+    if model.on_tool_change.is_some() && model.protocol.0 != ProtocolName::Mcp {
+        let message = "`on_tool_change` does nothing without `protocol: mcp`";
+        let hint = "plain HTTP upstreams list no tools; remove it, or write `protocol: mcp`";
+        context.error(&at!["upstreams", key, "on_tool_change"], Code::Conflict, message, hint);
+    }
     let headers = headers(context, key, model);
     let tools = tools(context, key, model);
     let ca = match &model.tls {
@@ -49,6 +54,8 @@ fn make(context: &mut Context<'_>, name: &UpstreamName, model: &UpstreamModel) -
     Some(Upstream {
         name: name.clone(),
         url,
+        protocol: model.protocol.0,
+        on_tool_change: model.on_tool_change.unwrap_or_default(),
         headers,
         tools,
         timeout: model.timeout.0,

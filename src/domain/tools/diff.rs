@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::domain::value::Value;
@@ -17,7 +18,7 @@ pub const SHOWN_CHARACTERS_MAX: usize = 48_000;
 const DEPTH_MAX: usize = 64;
 
 /// What is different.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, JsonSchema)]
 pub struct Diff {
     /// By pointer: the members of the definition before what lies in them.
     pub changes: Vec<Change>,
@@ -27,7 +28,7 @@ pub struct Diff {
 }
 
 /// One value that is different.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Change {
     /// Where, from the definition on: `/description`, `/inputSchema/properties/to`.
     pub path: String,
@@ -40,7 +41,7 @@ pub struct Change {
 }
 
 /// A value as JSON text.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct ShownValue {
     /// The text, or its beginning.
     pub json: String,
