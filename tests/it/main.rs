@@ -24,3 +24,4 @@ mod shutdown;
 mod store_conformance;
 mod support;
 mod tls;
+mod tools;
