@@ -171,3 +171,48 @@ pub(super) async fn pages_of_tools_hold_everything_once_in_order(store: Arc<dyn 
     assert_eq!(read(of(&[StandingName::Changed]), None, 9).await.0, ["mail/b"]);
     assert_eq!(read(of(&[StandingName::New, StandingName::Accepted]), None, 9).await.0, ["mail/a", "mail/d"]);
 }
+
+#[tokio::test]
+async fn a_store_of_the_first_schema_is_brought_up_to_date_and_keeps_what_it_holds() {
+    let folder = tempfile::TempDir::new().expect("a folder");
+    let path = folder.path().join("holdpoint.db");
+    let store = super::sqlite::open(&path);
+    let parked = create(&store, call(0)).await;
+    drop(store);
+    let raw = rusqlite::Connection::open(&path).expect("opens");
+    let back = "DROP TABLE tools; DROP TABLE tool_upstreams; PRAGMA user_version = 1;";
+    raw.execute_batch(back).expect("is as the first version left it");
+    drop(raw);
+    let store = super::sqlite::open(&path);
+    assert_eq!(store.approval(parked.id).await.expect("reads"), Some(parked));
+    let (tools, ..) = list(&store, Page::WHOLE, &[("a", "x")], 1).await;
+    drop(store);
+    let store = super::sqlite::open(&path);
+    assert_eq!(store.tool("mail".into(), "a".into()).await.expect("reads").as_ref(), tools.first());
+}
+
+#[tokio::test]
+async fn the_schema_lets_nobody_forget_a_tool_or_turn_it_back() {
+    let folder = tempfile::TempDir::new().expect("a folder");
+    let path = folder.path().join("holdpoint.db");
+    let store = super::sqlite::open(&path);
+    list(&store, Page::WHOLE, &[("a", "x")], 1).await;
+    list(&store, Page::WHOLE, &[("a", "y")], 2).await;
+    drop(store);
+    let raw = rusqlite::Connection::open(&path).expect("opens");
+    for (forged, why) in [
+        ("DELETE FROM tools", "tools are kept"),
+        ("UPDATE tools SET version = 0", "forward only"),
+        ("UPDATE tools SET name = 'b', version = version + 1", "forward only"),
+        ("UPDATE tools SET standing = 'trusted', version = version + 1", "CHECK"),
+    ] {
+        let refused = raw.execute(forged, []).expect_err(forged).to_string();
+        assert!(refused.contains(why), "{forged}: {refused}");
+    }
+    // A forged acceptance disagrees with the body beside it, and is not served.
+    raw.execute("UPDATE tools SET standing = 'accepted', version = version + 1", [])
+        .expect("the schema alone cannot know");
+    drop(raw);
+    let store = super::sqlite::open(&path);
+    assert!(store.tool("mail".into(), "a".into()).await.is_err());
+}

@@ -38,13 +38,18 @@ fn upstreams_say_what_they_take() {
     check(&upstream("url: \"http://127.1\""), BadValue, 7, 31, "four numbers", "");
     check(&upstream("url: \"http://h/%2e\""), BadValue, 7, 31, "not canonical", "");
     check(
-        &upstream("url: \"http://h\", protocol: mcp"),
+        &upstream("url: \"http://h\", protocol: soap"),
         BadValue,
         7,
         53,
-        "`mcp` is not supported in this version",
-        "http",
+        "`soap` is not a protocol",
+        "`http` or `mcp`",
     );
+    for protocol in ["", "protocol: http, "] {
+        let text = upstream(&format!("url: \"http://h\", {protocol}on_tool_change: block"));
+        let column = 59 + protocol.len();
+        check(&text, Conflict, 7, column, "does nothing without `protocol: mcp`", "list no tools");
+    }
     check(&upstream("url: \"http://h\", tls: { ca: x }"), Conflict, 7, 48, "does nothing", "https://");
     check(&upstream("url: \"https://h\", tls: { ca: absent.pem }"), FileUnreadable, 7, 55, "cannot be read", "folder");
     check(&upstream("url: \"https://h\", tls: { ca: not.pem }"), Code::Certificate, 7, 55, "no certificate", "PEM");
