@@ -213,12 +213,13 @@ impl<'a> Entry<'a> {
         self.count(verdict);
         self.note(verdict).await?;
         let settings = verdict.approval();
-        let summary = viewed(&self.call, body, self.now, |view| {
-            settings.summary.as_ref().map(|summary| summary.render(view, &settings.redaction))
+        let (summary, redaction) = viewed(&self.call, body, self.now, |view| {
+            let redaction = self.policy.redaction(verdict, view);
+            (settings.summary.as_ref().map(|summary| summary.render(view, &redaction)), redaction)
         });
         let summary = summary.unwrap_or_else(|| self.plain_summary());
-        let preview = self.preview(&settings.redaction, body);
-        let target = self.shown_target(&settings.redaction);
+        let preview = self.preview(&redaction, body);
+        let target = self.shown_target(&redaction);
         let tool = self.tool.as_ref().map(|tool| CalledTool::new(tool.name, &tool.standing));
         Ok((terms(self.policy, verdict), Shown { summary, preview, target, tool }))
     }

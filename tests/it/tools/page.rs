@@ -1,8 +1,10 @@
 //! Tool definitions on the page, as a browser without script uses it.
 
 use super::Tools;
+use crate::support::browser::Browser;
 use crate::support::http::Answer;
 use crate::support::people::{Call, token};
+use crate::support::wait::until_true;
 
 const HOSTILE: &str = "</pre><script>document.title='owned'</script>\u{202e}gnp.exe\u{200b}";
 
@@ -104,4 +106,29 @@ fn what_is_not_shown_whole_says_how_much_is_missing() {
     assert_eq!(page.matches("more characters are not shown.").count(), 2, "{}", page.len());
     assert!(page.contains("more bytes are not kept; the digest covers them."));
     assert!(page.contains(&long), "the definition itself can be read whole");
+}
+
+#[test]
+fn in_a_browser_the_text_stays_text_and_the_button_accepts() {
+    let tools = Tools::start();
+    tools.list("mail", &[("send", "Sends a mail.")]);
+    tools.list("mail", &[("send", HOSTILE)]);
+    let browser = Browser::start(390);
+    browser.open(&format!("http://{}/dashboard/tools", tools.running().admin));
+    browser.enter("input[name=token]", &token("alice"));
+    browser.click("main button[type=submit]");
+    until_true("the tool is shown", || browser.count("[data-tool=\"send\"]") == 1);
+    browser.complaints();
+    assert!(browser.title().contains("Changed tools"), "{}", browser.title());
+    let shown = browser.text("[data-tool=\"send\"]");
+    assert!(shown.contains("</pre><script>") && shown.contains("\\u{202e}gnp.exe"), "{shown}");
+    assert_eq!(browser.count("[data-tool=\"send\"] script"), 0);
+    let overflows =
+        browser.script("return document.documentElement.scrollWidth > document.documentElement.clientWidth");
+    assert_eq!(overflows, false, "it fits a phone");
+    browser.screenshot("tools");
+    browser.click("button.approve");
+    until_true("it is accepted", || browser.count("[data-tool]") == 0 && browser.count(".notice") == 1);
+    assert_eq!(tools.standing("mail", "send"), "accepted");
+    assert_eq!(browser.complaints(), Vec::<String>::new());
 }
