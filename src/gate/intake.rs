@@ -359,7 +359,7 @@ pub fn known_rules(policy: &CompiledPolicy) -> Vec<metrics::KnownRule> {
         mode: mode(policy.only_records(tool_change.mode())),
         risk: tool_change.risk(),
     };
-    default.into_iter().chain([reserved]).chain(known).collect()
+    default.into_iter().chain(known).chain([reserved]).collect()
 }
 
 /// What is fixed for the approvals that `verdict` asks for.

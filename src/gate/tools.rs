@@ -348,3 +348,52 @@ impl Gate {
         tool.objection(&standing, self.on_tool_change(&call.upstream)).map(str::to_owned)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::tools::listed;
+    use crate::domain::value::Value;
+
+    fn tool(description: &'static str, known: Option<&Tool>) -> Tool {
+        let entry = Value::Object(vec![("description".into(), Value::String(description.into()))]);
+        let (tool, _) =
+            listed(known, "mail", &ListedTool::new("send", &entry), true, Timestamp::from_millis(0)).expect("news");
+        tool
+    }
+
+    #[test]
+    fn memory_ends_with_the_newest_row_in_whatever_order_commits_are_told() {
+        let first = tool("one", None);
+        let second = tool("two", Some(&first));
+        for order in [[&first, &second], [&second, &first]] {
+            let memory = ToolMemory::default();
+            order.iter().for_each(|tool| memory.follow(std::slice::from_ref(*tool), &[]));
+            let known = memory.known.load();
+            let standing = known.find("mail", "send").map(|entry| entry.standing.clone());
+            assert!(matches!(standing, Some(Standing::Unaccepted(change)) if change.digest == second.current.digest));
+            assert_eq!(known.unaccepted, 1);
+            assert!(known.find("mai", "lsend").is_none() && known.find("send", "mail").is_none());
+        }
+    }
+
+    #[test]
+    fn a_baseline_that_was_closed_is_not_opened_again_by_late_news() {
+        let memory = ToolMemory::default();
+        let upstream = |open| [("mail".to_owned(), open)];
+        for open in [true, false, true] {
+            memory.follow(&[], &upstream(open));
+        }
+        assert_eq!(memory.known.load().upstreams.get("mail"), Some(&false));
+    }
+
+    #[test]
+    fn changes_beyond_the_limit_of_a_minute_are_refused_and_the_next_minute_takes_them() {
+        let (memory, at) = (ToolMemory::default(), |minute: i64| Timestamp::from_millis(minute * 60_000 + 59_999));
+        assert!(memory.admit(at(1), TOOL_CHANGES_PER_MINUTE_MAX - 1));
+        assert!(!memory.admit(at(1), 2), "a list is taken whole or not at all");
+        assert!(memory.admit(at(1), 1));
+        assert!(!memory.admit(at(1), 1));
+        assert!(memory.admit(at(2), 1));
+    }
+}

@@ -119,6 +119,14 @@ impl Tools {
         self.running = Some(self.runtime.block_on(start(config, origin)).expect("starts"));
     }
 
+    /// Puts another policy in force.
+    fn reload(&self, policy: &str) {
+        std::fs::write(self.home.path("policy.yaml"), policy).expect("the policy can be written");
+        let config = load(&self.home.path("holdpoint.yaml"), &ProcessEnv, Reviewers::Required).config.expect("loads");
+        let reloaded = self.gate().reload(config.policies.compiled().clone(), self.gate().limits());
+        self.runtime.block_on(reloaded).expect("is judged again");
+    }
+
     fn restart(&mut self) {
         let running = self.running.take().expect("it runs");
         assert!(self.runtime.block_on(running.shut_down()), "it ends in time");

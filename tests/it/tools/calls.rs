@@ -195,6 +195,22 @@ fn in_shadow_mode_a_changed_tool_is_recorded_and_stops_nothing() {
 }
 
 #[test]
+fn a_reload_leaves_a_call_that_waits_for_its_tool_as_it_is_unless_policy_blocks_it_now() {
+    let tools = Tools::start();
+    tools.list("mail", &[OLD]);
+    tools.list("mail", &[NEW]);
+    let held = tools.start_call("mail", "send", "a");
+    tools.pending();
+    tools.reload("version: 1\ndefault: allow\nrules: [ { id: other, match: other, action: block } ]\n");
+    assert_eq!(tools.pending()["stale_since"], serde_json::Value::Null, "its rule has not changed");
+    tools.reload("version: 1\ndefault: allow\nrules: [ { id: send, match: send, action: require_approval } ]\n");
+    assert_ne!(tools.pending()["stale_since"], serde_json::Value::Null, "policy itself asks by now");
+    tools.reload("version: 1\ndefault: block\nrules: []\n");
+    assert_eq!(tools.end(held), Done::Refused);
+    assert_eq!(tools.standing("mail", "send"), "changed");
+}
+
+#[test]
 fn what_was_not_accepted_is_known_after_a_restart_and_what_was_pending_still_accepts_it() {
     let mut tools = Tools::start();
     tools.list("mail", &[OLD, ("kept", "x")]);
