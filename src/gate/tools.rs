@@ -5,16 +5,12 @@
 //! way in which it can lag behind asks once too often, never too rarely, but for the moment between a list's commit and the list
 //! itself, which the agent gets after both.
 
-use std::borrow::Borrow;
-use std::collections::{HashMap, HashSet};
-use std::hash::{Hash, Hasher};
-use std::sync::{Arc, Mutex, PoisonError};
+mod memory;
 
-use arc_swap::ArcSwap;
+use std::collections::{HashMap, HashSet};
 
 use crate::domain::approval::{Approval, Execution, State};
 use crate::domain::identity::Reviewer;
-use crate::domain::time::Timestamp;
 use crate::domain::tools::diff::{Diff, Part, diff};
 use crate::domain::tools::{
     Definition, DefinitionDigest, ListedTool, OnToolChange, Page, Standing, TOOLS_PER_UPSTREAM_MAX, Tool, ToolChange,
@@ -25,9 +21,9 @@ use crate::store::tools::{AcceptTool, Listed, Listing, ToolAccepted, ToolFilter}
 
 use super::{Error, Gate};
 
-/// How many definitions that are not the known ones are taken in a minute, over all upstreams: an upstream that changes its tools
-/// with every list must not fill the disk.
-pub const TOOL_CHANGES_PER_MINUTE_MAX: usize = 5_000;
+pub use memory::TOOL_CHANGES_PER_MINUTE_MAX;
+pub(super) use memory::ToolMemory;
+
 /// How many tools are read at a time when memory is loaded.
 const LOAD_BATCH: u32 = 100;
 
@@ -43,139 +39,6 @@ pub enum ListRefused {
     /// Definitions change faster than they are written down.
     #[error("more than {TOOL_CHANGES_PER_MINUTE_MAX} tool definitions changed within a minute")]
     TooOften,
-}
-
-/// What calls are told, and what is needed to take a list without asking the store.
-#[derive(Default)]
-pub(super) struct ToolMemory {
-    known: ArcSwap<Known>,
-    on_change: ArcSwap<HashMap<String, OnToolChange>>,
-    changes: Mutex<(i64, usize)>,
-}
-
-#[derive(Default, Clone)]
-struct Known {
-    tools: HashMap<Key, Entry>,
-    /// Whether each upstream's first list is still being read.
-    upstreams: HashMap<String, bool>,
-    unaccepted: usize,
-}
-
-#[derive(Clone)]
-struct Entry {
-    version: u64,
-    digest: DefinitionDigest,
-    standing: Standing,
-}
-
-/// Upstream and tool. Looked up by borrowed text, so that a call pays one look-up and no allocation.
-#[derive(Clone)]
-struct Key {
-    upstream: Box<str>,
-    tool: Box<str>,
-}
-
-trait Pair {
-    fn pair(&self) -> (&str, &str);
-}
-
-impl Pair for Key {
-    fn pair(&self) -> (&str, &str) {
-        (&self.upstream, &self.tool)
-    }
-}
-
-impl Pair for (&str, &str) {
-    fn pair(&self) -> (&str, &str) {
-        *self
-    }
-}
-
-impl Hash for dyn Pair + '_ {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.pair().hash(state);
-    }
-}
-
-impl PartialEq for dyn Pair + '_ {
-    fn eq(&self, other: &Self) -> bool {
-        self.pair() == other.pair()
-    }
-}
-
-impl Eq for dyn Pair + '_ {}
-
-impl Hash for Key {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.pair().hash(state);
-    }
-}
-
-impl PartialEq for Key {
-    fn eq(&self, other: &Self) -> bool {
-        self.pair() == other.pair()
-    }
-}
-
-impl Eq for Key {}
-
-impl<'a> Borrow<dyn Pair + 'a> for Key {
-    fn borrow(&self) -> &(dyn Pair + 'a) {
-        self
-    }
-}
-
-impl Known {
-    fn find(&self, upstream: &str, tool: &str) -> Option<&Entry> {
-        self.tools.get(&(upstream, tool) as &dyn Pair)
-    }
-
-    fn take(&mut self, key: &Key, entry: &Entry) {
-        if self.tools.get(key).is_none_or(|known| known.version < entry.version) {
-            self.tools.insert(key.clone(), entry.clone());
-        }
-    }
-
-    fn count(&mut self) {
-        let unaccepted = |entry: &&Entry| matches!(entry.standing, Standing::Unaccepted(_));
-        self.unaccepted = self.tools.values().filter(unaccepted).count();
-    }
-}
-
-impl ToolMemory {
-    /// Takes in rows as the store has them; an older row than the known one changes nothing.
-    fn follow(&self, tools: &[Tool], upstreams: &[(String, bool)]) {
-        let entry = |tool: &Tool| {
-            let standing = change_of(tool).map_or(Standing::Accepted, |change| Standing::Unaccepted(Arc::new(change)));
-            let key = Key { upstream: tool.upstream.as_str().into(), tool: tool.name.as_str().into() };
-            (key, Entry { version: tool.version, digest: tool.current.digest, standing })
-        };
-        let entries: Vec<_> = tools.iter().map(entry).collect();
-        self.known.rcu(|known| {
-            let mut next = Known::clone(known);
-            for (key, entry) in &entries {
-                next.take(key, entry);
-            }
-            for (upstream, open) in upstreams {
-                // A baseline is closed once and for all.
-                let known = next.upstreams.entry(upstream.clone()).or_insert(*open);
-                *known = *known && *open;
-            }
-            next.count();
-            next
-        });
-    }
-
-    /// Whether so many changes more fit into the minute that `now` lies in.
-    fn admit(&self, now: Timestamp, changes: usize) -> bool {
-        let minute = now.as_millis().div_euclid(60_000);
-        let mut state = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = if state.0 == minute { state.1 } else { 0 };
-        let sum = count.saturating_add(changes);
-        let fits = sum <= TOOL_CHANGES_PER_MINUTE_MAX;
-        *state = (minute, if fits { sum } else { count });
-        fits
-    }
 }
 
 /// How the definition that nobody has accepted differs from the one that was; `None` when it is accepted.
@@ -232,12 +95,10 @@ impl Gate {
         }
         let memory = &self.inner.tools;
         let (news, baseline_ends) = {
-            let known = memory.known.load();
-            let is_news = |tool: &ListedTool| {
-                known.find(upstream, &tool.name).is_none_or(|entry| entry.digest != tool.definition.digest)
-            };
+            let known = memory.known();
+            let is_news = |tool: &ListedTool| !known.is_known(upstream, tool);
             // Nothing is known of the upstream, or this is the last page of its first list.
-            let ends = known.upstreams.get(upstream).is_none_or(|open| *open && page.continues && !page.more);
+            let ends = known.baseline_open(upstream).is_none_or(|open| open && page.continues && !page.more);
             (tools.into_iter().filter(is_news).collect::<Vec<_>>(), ends)
         };
         if news.is_empty() && !baseline_ends {
@@ -269,22 +130,22 @@ impl Gate {
 
     /// What is known of a tool's definition at this moment: one look-up in memory. `tool` is its name as the upstream calls it.
     pub fn tool_standing(&self, upstream: &str, tool: &str) -> Standing {
-        self.inner.tools.known.load().find(upstream, tool).map_or(Standing::Unlisted, |entry| entry.standing.clone())
+        self.inner.tools.known().standing(upstream, tool)
     }
 
     /// How many tools have a definition that nobody has accepted.
     pub fn unaccepted_tools(&self) -> usize {
-        self.inner.tools.known.load().unaccepted
+        self.inner.tools.known().unaccepted()
     }
 
     /// What the configuration says about changed tools of an upstream.
     pub fn on_tool_change(&self, upstream: &str) -> OnToolChange {
-        self.inner.tools.on_change.load().get(upstream).copied().unwrap_or_default()
+        self.inner.tools.on_change(upstream)
     }
 
     /// Puts what the configuration says about changed tools in force, by upstream.
     pub fn set_on_tool_change(&self, on_change: HashMap<String, OnToolChange>) {
-        self.inner.tools.on_change.store(Arc::new(on_change));
+        self.inner.tools.set_on_change(on_change);
     }
 
     /// Accepts the definition that a reviewer saw, if it is still the current one.
@@ -346,54 +207,5 @@ impl Gate {
         let tool = call.tool.as_ref()?;
         let standing = self.tool_standing(&call.upstream, &tool.name);
         tool.objection(&standing, self.on_tool_change(&call.upstream)).map(str::to_owned)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::domain::tools::listed;
-    use crate::domain::value::Value;
-
-    fn tool(description: &'static str, known: Option<&Tool>) -> Tool {
-        let entry = Value::Object(vec![("description".into(), Value::String(description.into()))]);
-        let (tool, _) =
-            listed(known, "mail", &ListedTool::new("send", &entry), true, Timestamp::from_millis(0)).expect("news");
-        tool
-    }
-
-    #[test]
-    fn memory_ends_with_the_newest_row_in_whatever_order_commits_are_told() {
-        let first = tool("one", None);
-        let second = tool("two", Some(&first));
-        for order in [[&first, &second], [&second, &first]] {
-            let memory = ToolMemory::default();
-            order.iter().for_each(|tool| memory.follow(std::slice::from_ref(*tool), &[]));
-            let known = memory.known.load();
-            let standing = known.find("mail", "send").map(|entry| entry.standing.clone());
-            assert!(matches!(standing, Some(Standing::Unaccepted(change)) if change.digest == second.current.digest));
-            assert_eq!(known.unaccepted, 1);
-            assert!(known.find("mai", "lsend").is_none() && known.find("send", "mail").is_none());
-        }
-    }
-
-    #[test]
-    fn a_baseline_that_was_closed_is_not_opened_again_by_late_news() {
-        let memory = ToolMemory::default();
-        let upstream = |open| [("mail".to_owned(), open)];
-        for open in [true, false, true] {
-            memory.follow(&[], &upstream(open));
-        }
-        assert_eq!(memory.known.load().upstreams.get("mail"), Some(&false));
-    }
-
-    #[test]
-    fn changes_beyond_the_limit_of_a_minute_are_refused_and_the_next_minute_takes_them() {
-        let (memory, at) = (ToolMemory::default(), |minute: i64| Timestamp::from_millis(minute * 60_000 + 59_999));
-        assert!(memory.admit(at(1), TOOL_CHANGES_PER_MINUTE_MAX - 1));
-        assert!(!memory.admit(at(1), 2), "a list is taken whole or not at all");
-        assert!(memory.admit(at(1), 1));
-        assert!(!memory.admit(at(1), 1));
-        assert!(memory.admit(at(2), 1));
     }
 }
