@@ -94,6 +94,7 @@ fn call(number: u64) -> Approval {
                 target: "/refunds".to_owned(),
                 release: ReleaseMode::Attached,
                 protocol: holdpoint::domain::call::Protocol::Http,
+                tool: None,
             }),
         },
         terms: Terms {

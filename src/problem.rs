@@ -122,6 +122,10 @@ codes! {
     UpstreamTimeout = "upstream_timeout", GATEWAY_TIMEOUT, Gateway, Unsafe, "The upstream did not answer in time";
     /// The kept answer was larger than the limit.
     ResultTooLarge = "result_too_large", BAD_GATEWAY, Gateway, Unsafe, "The call ran and its answer was too large to keep";
+    /// The upstream's list of tools is none to be passed on.
+    ToolsRefused = "tools_refused", BAD_GATEWAY, Gateway, Safe, "The upstream's list of tools is not acceptable";
+    /// The definition that was accepted is not the current one.
+    DefinitionChanged = "definition_changed", CONFLICT, Gateway, Pointless, "The tool's definition is another one by now";
     /// No credential, or none that is known.
     Unauthenticated = "unauthenticated", UNAUTHORIZED, Gateway, Pointless, "A valid credential is needed";
     /// The credential does not allow it.
@@ -327,6 +331,7 @@ impl From<gate::Error> for Problem {
                 "the approval store cannot be used at this moment; nothing was sent or decided",
             )
             .retry_after(STORE_RETRY_SECONDS),
+            gate::Error::List(refused) => Problem::new(Code::ToolsRefused, refused.to_string()),
             gate::Error::Vanished(_) | gate::Error::Unreadable(_) | gate::Error::Seal | gate::Error::TaskLost => {
                 Problem::new(Code::Internal, "the gateway failed; nothing was sent by this request")
             }

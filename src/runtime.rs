@@ -162,6 +162,7 @@ pub async fn start(config: Config, origin: Origin) -> Result<Running, Error> {
         policy,
     });
     announce(&gate).await?;
+    gate.set_on_tool_change(build::on_tool_change(&config));
     gate.start().await?;
     let settings = Arc::new(ArcSwap::from_pointee(build::admin_settings(&config)));
     let live = Arc::new(Live {

@@ -18,6 +18,7 @@ mod policy;
 pub mod route;
 mod system;
 pub mod table;
+mod tools;
 pub mod wire;
 
 use std::sync::Arc;

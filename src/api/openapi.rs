@@ -84,6 +84,15 @@ fn operation(route: &Route, read: &mut SchemaGenerator, written: &mut SchemaGene
             }),
         );
     }
+    let named = [("upstream", "The upstream's configured name."), ("name", "The tool, as the upstream calls it.")];
+    for (place, (name, description)) in
+        named.into_iter().filter(|(name, _)| route.path.contains(&format!("{{{name}}}"))).enumerate()
+    {
+        let schema = json!({ "type": "string", "minLength": 1 });
+        let document =
+            json!({ "name": name, "in": "path", "required": true, "description": description, "schema": schema });
+        parameters.insert(place, document);
+    }
     if !parameters.is_empty() {
         operation["parameters"] = parameters.into();
     }

@@ -34,7 +34,7 @@ pub enum Role {
 pub enum Effect {
     /// It only reads.
     Reads,
-    /// It changes an approval and writes the trail in the same transaction.
+    /// It changes an approval or a tool and writes the trail in the same transaction.
     Writes,
 }
 
@@ -102,7 +102,7 @@ pub type Answered = Pin<Box<dyn Future<Output = Result<Response, Problem>> + Sen
 pub struct Route {
     /// The HTTP method.
     pub method: Method,
-    /// The path, with `{id}` for an approval's id.
+    /// The path, with `{id}` for an approval's id, `{upstream}` and `{name}` for a tool.
     pub path: &'static str,
     /// The operation's id: stable, `camelCase`.
     pub operation: &'static str,

@@ -8,8 +8,9 @@ use super::audit::{AuditPage, LIMIT_MAX};
 use super::route::{Answer, Body, Effect, Parameter, ParameterKind, Role, Route, schema_of};
 use super::wire::approval::{Approval, PublicApproval};
 use super::wire::policy::{CallDescription, PolicyView, Simulate, Simulation};
+use super::wire::tools::{AcceptTool, ToolDetail, ToolList};
 use super::wire::{ApprovalList, BulkAnswer, BulkDecide, Cancel, CreateApproval, Decide, Resolve, Stats};
-use super::{approvals, audit, decisions, events, policy, system};
+use super::{approvals, audit, decisions, events, policy, system, tools};
 use crate::domain::policy::explain::Explanation;
 use crate::problem::Code;
 
@@ -49,6 +50,17 @@ const LISTING: &[Parameter] = &[
 const fn parameter(name: &'static str, kind: ParameterKind, description: &'static str) -> Parameter {
     Parameter { name, kind, description }
 }
+
+const TOOLS: &[Parameter] = &[
+    parameter("upstream", ParameterKind::Text, "The upstream, whole."),
+    parameter(
+        "standing",
+        ParameterKind::Text,
+        "One or several of `accepted`, `new`, `changed`, with commas between; any when left out.",
+    ),
+    parameter("limit", ParameterKind::Number(1, tools::LIMIT_MAX), "At most so many; 50 when left out."),
+    parameter("cursor", ParameterKind::Text, "The `next_cursor` of an earlier answer to the same filters."),
+];
 
 const EVERYBODY: &[Role] = &[Role::Anyone];
 const AGENT: &[Role] = &[Role::Agent];
@@ -242,6 +254,45 @@ pub static ROUTES: &[Route] = &[
         answer: Answer::json::<Simulation>(200, "The changed verdicts."),
         problems: &[Code::BadJson, Code::DuplicateKey],
         handler: |context| Box::pin(policy::simulate(context)),
+    },
+    Route {
+        method: Method::GET,
+        path: "/v1/tools",
+        operation: "listTools",
+        summary: "The tools that MCP upstreams have listed, by upstream and name.",
+        who: REVIEWER,
+        effect: Effect::Reads,
+        query: TOOLS,
+        body: Body::None,
+        answer: Answer::json::<ToolList>(200, "A page."),
+        problems: &[],
+        handler: |context| Box::pin(tools::list(context)),
+    },
+    Route {
+        method: Method::GET,
+        path: "/v1/tools/{upstream}/{name}",
+        operation: "readTool",
+        summary: "One tool with its definition, the accepted one where that is another, and what is different.",
+        who: REVIEWER,
+        effect: Effect::Reads,
+        query: NONE,
+        body: Body::None,
+        answer: Answer::json::<ToolDetail>(200, "The tool."),
+        problems: &[Code::NotFound],
+        handler: |context| Box::pin(tools::read(context)),
+    },
+    Route {
+        method: Method::POST,
+        path: "/v1/tools/{upstream}/{name}/accept",
+        operation: "acceptTool",
+        summary: "Accept a tool's definition by its digest. Accepting the accepted one again changes nothing.",
+        who: ADMIN,
+        effect: Effect::Writes,
+        query: NONE,
+        body: Body::Required(schema_of::<AcceptTool>),
+        answer: Answer::json::<ToolDetail>(200, "The tool, accepted."),
+        problems: &[Code::DefinitionChanged, Code::NotFound],
+        handler: |context| Box::pin(tools::accept(context)),
     },
     Route {
         method: Method::GET,

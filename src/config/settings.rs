@@ -17,6 +17,7 @@ pub use super::model::values::{CallPattern, RoutePath, ToolName, UpstreamName};
 pub use super::model::{Mode, Role};
 use super::secrets::Secret;
 use crate::domain::identity::{AgentId, Reviewer};
+use crate::domain::tools::OnToolChange;
 
 /// One loaded configuration.
 #[derive(Debug, Clone)]
@@ -132,6 +133,8 @@ pub struct Upstream {
     pub name: UpstreamName,
     /// Where it is.
     pub place: Place,
+    /// What happens to a call of a tool whose definition is new or has changed; of no meaning for plain HTTP.
+    pub on_tool_change: OnToolChange,
     /// Headers set on every request, in place of what the caller sent; values are marked sensitive.
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// How it is spoken to as an MCP server; `None`: every request is a call.

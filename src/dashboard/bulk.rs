@@ -38,6 +38,7 @@ pub(super) async fn review(visit: Visit) -> Result<Response, Problem> {
     let read = join_all(ids.iter().map(|id| visit.gate().approval(*id))).await;
     let approvals: Vec<Approval> = read.into_iter().filter_map(Result::transpose).collect::<Result<_, _>>()?;
     let (pending, seq, now) = layout::figures(visit.gate()).await?;
+    let tools = visit.gate().unaccepted_tools();
     let mut by_tool: BTreeMap<(&str, Risk), usize> = BTreeMap::new();
     for approval in &approvals {
         *by_tool.entry((&approval.subject.name, approval.terms.risk)).or_default() += 1;
@@ -65,7 +66,7 @@ pub(super) async fn review(visit: Visit) -> Result<Response, Problem> {
             a href=(HOME) { "Cancel" }
         }
     };
-    let frame = Frame { session, place: Place::Pending, title: "Decide about many", pending, now, seq };
+    let frame = Frame { session, place: Place::Pending, title: "Decide about many", pending, tools, now, seq };
     Ok(layout::page(StatusCode::OK, &frame, &content))
 }
 
@@ -80,6 +81,7 @@ pub(super) async fn decide(visit: Visit) -> Result<Response, Problem> {
     let lines = ids.iter().map(|id| one(visit.gate(), *id, &session.reviewer, ruling.clone()));
     let lines = join_all(lines).await;
     let (pending, seq, now) = layout::figures(visit.gate()).await?;
+    let tools = visit.gate().unaccepted_tools();
     let content = html! {
         h1 { "Results" }
         ol.results {
@@ -89,7 +91,7 @@ pub(super) async fn decide(visit: Visit) -> Result<Response, Problem> {
         }
         p { a href=(HOME) { "Back to the pending approvals" } }
     };
-    let frame = Frame { session, place: Place::Pending, title: "Results", pending, now, seq };
+    let frame = Frame { session, place: Place::Pending, title: "Results", pending, tools, now, seq };
     Ok(layout::page(StatusCode::OK, &frame, &content))
 }
 

@@ -91,6 +91,7 @@ fn with_notice(list: &str, id: &str) -> String {
 async fn refused(visit: &Visit, approval: &Approval, refusal: &Refusal) -> Result<Response, Problem> {
     let session = visit.session()?;
     let (pending, seq, now) = layout::figures(visit.gate()).await?;
+    let tools = visit.gate().unaccepted_tools();
     let status = problem::refused(approval, refusal).code().status();
     let reason: Markup = html! {
         @match refusal {
@@ -107,7 +108,7 @@ async fn refused(visit: &Visit, approval: &Approval, refusal: &Refusal) -> Resul
     };
     let place = if approval.status() == Status::Pending { Place::Pending } else { Place::History };
     let title = if approval.state == State::Pending { "Nothing was decided" } else { "Already decided" };
-    Ok(layout::page(status, &Frame { session, place, title, pending, now, seq }, &content))
+    Ok(layout::page(status, &Frame { session, place, title, pending, tools, now, seq }, &content))
 }
 
 #[cfg(test)]

@@ -25,6 +25,7 @@ pub(super) async fn show(visit: Visit) -> Result<Response, Problem> {
     visit.query.only(&["decided"]).map_err(|error| invalid(&error))?;
     let (id, gate) = (visit.id()?, visit.gate());
     let (pending, seq, now) = layout::figures(gate).await?;
+    let tools = gate.unaccepted_tools();
     let approval = gate.approval(id).await?.ok_or_else(no_approval)?;
     let filter = AuditFilter { approval: Some(id), ..AuditFilter::default() };
     let records = gate.store().audit(filter, TIMELINE_MAX).await.map_err(gate::Error::from)?;
@@ -32,7 +33,7 @@ pub(super) async fn show(visit: Visit) -> Result<Response, Problem> {
     let content = content(&approval, session, now, &records, visit.query.has("decided"));
     let place = if approval.status() == Status::Pending { Place::Pending } else { Place::History };
     let title = visible(&approval.subject.name);
-    Ok(layout::page(StatusCode::OK, &Frame { session, place, title: &title, pending, now, seq }, &content))
+    Ok(layout::page(StatusCode::OK, &Frame { session, place, title: &title, pending, tools, now, seq }, &content))
 }
 
 /// The approval as a page; also shown, with what stands in the way on top, when a decision came too late.

@@ -11,13 +11,14 @@ use crate::problem::{Code, Problem};
 use crate::web::session::SignedIn;
 use crate::web::text::visible;
 
-use super::{HOME, SIGN_IN, assets};
+use super::{HOME, SIGN_IN, TOOLS, assets};
 
 /// Which entry of the navigation a page belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Place {
     Pending,
     History,
+    Tools,
 }
 
 /// What the frame of a signed-in page needs to know.
@@ -26,6 +27,8 @@ pub(super) struct Frame<'a> {
     pub(super) place: Place,
     pub(super) title: &'a str,
     pub(super) pending: u64,
+    /// Tools whose definition nobody has accepted.
+    pub(super) tools: usize,
     pub(super) now: Timestamp,
     /// The newest record of the trail that the page shows; live updates begin behind it.
     pub(super) seq: u64,
@@ -42,7 +45,7 @@ pub(super) async fn figures(gate: &Gate) -> Result<(u64, u64, Timestamp), Proble
 
 /// A page for somebody who is signed in.
 pub(super) fn page(status: StatusCode, frame: &Frame<'_>, content: &Markup) -> Response {
-    let Frame { session, place, title, pending, now, seq } = frame;
+    let Frame { session, place, title, pending, tools, now, seq } = frame;
     let current = |of: Place| (*place == of).then_some("page");
     let markup = html! {
         (DOCTYPE)
@@ -57,6 +60,9 @@ pub(super) fn page(status: StatusCode, frame: &Frame<'_>, content: &Markup) -> R
                             "Pending " span.count id="pending-count" { (pending) }
                         }
                         a href={ (HOME) "?view=history" } aria-current=[current(Place::History)] { "History" }
+                        a href=(TOOLS) aria-current=[current(Place::Tools)] {
+                            "Tools" @if *tools > 0 { " " span.count title="Definitions that nobody has accepted" { (tools) } }
+                        }
                     }
                     form.sign-out method="post" action="/dashboard/sign-out" {
                         (csrf(session))

@@ -1,4 +1,4 @@
-//! The reviewers' page: the queue, the history, one approval, deciding about one or many, signing in and out.
+//! The reviewers' page: the queue, the history, one approval, deciding about one or many, changed tools, signing in and out.
 //!
 //! Server-rendered and complete without script: forms post, answers redirect. With script, one small module keeps the page
 //! true while it is open. Everything an agent wrote is shown as inert text by [`crate::web::text`], in full or with the number of
@@ -19,6 +19,7 @@ mod parts;
 mod queue;
 mod row;
 mod sign_in;
+mod tools;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -42,6 +43,8 @@ use crate::web::{Shared, body, host, origin};
 
 /// The queue: where a reviewer begins.
 pub const HOME: &str = "/dashboard/approvals";
+/// Tool definitions that nobody has accepted.
+pub const TOOLS: &str = "/dashboard/tools";
 /// Where a reviewer signs in.
 pub const SIGN_IN: &str = "/dashboard/sign-in";
 /// The longest form, in bytes: a bulk decision about as many approvals as one may name.
@@ -85,6 +88,8 @@ pub static PAGES: &[Page] = &[
     page(Method::POST, "/dashboard/approvals/{id}/resolve", Access::SignedIn, |visit| Box::pin(decide::resolve(visit))),
     page(Method::POST, "/dashboard/bulk/review", Access::SignedIn, |visit| Box::pin(bulk::review(visit))),
     page(Method::POST, "/dashboard/bulk/decide", Access::SignedIn, |visit| Box::pin(bulk::decide(visit))),
+    page(Method::GET, TOOLS, Access::SignedIn, |visit| Box::pin(tools::show(visit))),
+    page(Method::POST, "/dashboard/tools/accept", Access::SignedIn, |visit| Box::pin(tools::accept(visit))),
     page(Method::GET, SIGN_IN, Access::Anyone, |visit| Box::pin(sign_in::show(visit))),
     page(Method::POST, SIGN_IN, Access::Anyone, |visit| Box::pin(sign_in::sign_in(visit))),
     page(Method::POST, "/dashboard/sign-out", Access::SignedIn, |visit| Box::pin(sign_in::sign_out(visit))),
@@ -257,7 +262,9 @@ fn no_approval() -> Problem {
 
 /// An address to come back to, if it is one of this page's own.
 fn own_address(address: &str) -> Option<&str> {
-    let own = address == HOME || address.strip_prefix(HOME).is_some_and(|rest| rest.starts_with(['/', '?']));
+    let below =
+        |page: &str| address.strip_prefix(page).is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', '?']));
+    let own = below(HOME) || below(TOOLS);
     let plain = address.len() <= NEXT_CHARS_MAX && address.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\');
     (own && plain).then_some(address)
 }
@@ -272,6 +279,7 @@ mod tests {
             ("/dashboard/approvals", true),
             ("/dashboard/approvals?view=history&q=x", true),
             ("/dashboard/approvals/apr_1", true),
+            ("/dashboard/tools?view=all", true),
             ("/dashboard/approvalsx", false),
             ("//evil.example/dashboard/approvals", false),
             ("https://evil.example", false),

@@ -51,6 +51,7 @@ pub(super) async fn show(visit: Visit) -> Result<Response, Problem> {
         }
     }
     let (pending, seq, now) = layout::figures(visit.gate()).await?;
+    let tools = visit.gate().unaccepted_tools();
     let page = visit.gate().store().list(filter, after, limit, now).await.map_err(gate::Error::from)?;
     let (title, place) = match view {
         View::Pending => ("Pending approvals", Place::Pending),
@@ -70,7 +71,7 @@ pub(super) async fn show(visit: Visit) -> Result<Response, Problem> {
         }
         (pager(&visit.query, page.next))
     };
-    Ok(layout::page(StatusCode::OK, &Frame { session, place, title, pending, now, seq }, &content))
+    Ok(layout::page(StatusCode::OK, &Frame { session, place, title, pending, tools, now, seq }, &content))
 }
 
 /// What the decision that led back here came to, as the store has it now.

@@ -77,6 +77,12 @@ pub enum EventKind {
     ReleaseUnknown,
     /// A reviewer settled an unknown outcome.
     ReleaseResolved,
+    /// An upstream listed a tool that was not known.
+    ToolDefined,
+    /// An upstream listed another definition of a known tool.
+    ToolChanged,
+    /// A reviewer accepted a tool's definition.
+    ToolAccepted,
     /// A reviewer signed in to the page.
     SignedIn,
     /// A reviewer signed out.
@@ -271,6 +277,9 @@ impl EventKind {
             EventKind::ReleaseFailed => "release_failed",
             EventKind::ReleaseUnknown => "release_unknown",
             EventKind::ReleaseResolved => "release_resolved",
+            EventKind::ToolDefined => "tool_defined",
+            EventKind::ToolChanged => "tool_changed",
+            EventKind::ToolAccepted => "tool_accepted",
             EventKind::SignedIn => "signed_in",
             EventKind::SignedOut => "signed_out",
             EventKind::StoreRestored => "store_restored",

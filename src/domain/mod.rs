@@ -11,4 +11,5 @@ pub mod identity;
 pub mod names;
 pub mod policy;
 pub mod time;
+pub mod tools;
 pub mod value;

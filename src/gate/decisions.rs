@@ -120,7 +120,9 @@ impl Gate {
             Verb::Approve => Command::Approve { reviewer, channel, reason, payload_sha256 },
             Verb::Reject => Command::Reject { reviewer, channel, reason, payload_sha256 },
         };
-        let outcome = self.command(id, command).await?;
+        let gate = self.clone();
+        // What follows from the commit must follow even when whoever decided has hung up.
+        let outcome = self.to_its_end(async move { gate.command(id, command).await }).await?;
         match &outcome {
             Outcome::Stands(_) => self.metrics().decision(channel, verb.as_str(), batch == Batch::Bulk),
             Outcome::Refused(_, Refusal::AlreadyClosed(_)) => self.metrics().decision_conflict(),

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use http::{HeaderMap, Method};
 
-use crate::domain::approval::{Risk, Terms};
+use crate::domain::approval::Risk;
 use crate::domain::audit::{Actor, Event, EventKind};
 use crate::domain::call::{Protocol, to_hex};
 use crate::domain::identity::AgentId;
@@ -15,6 +15,7 @@ use crate::domain::policy::redact::Redaction;
 use crate::domain::policy::view::{Found, Lookup};
 use crate::domain::policy::{Args, CallView, CompiledPolicy, DEFAULT_LABEL, Decision, Rule, Verdict, VerdictKind};
 use crate::domain::time::Timestamp;
+use crate::domain::tools::{CalledTool, OnToolChange, Standing};
 use crate::domain::value::Value;
 use crate::protocol::json::confusable_with;
 use crate::protocol::mcp::TOOLS_CALL;
@@ -22,7 +23,6 @@ use crate::protocol::target::{QueryPairs, RequestTarget};
 use crate::telemetry::metrics::{self, UpstreamMetrics};
 use crate::telemetry::stopwatch::Stopwatch;
 
-use super::held::{self, HeldRequest};
 use super::parking::RuleTerms;
 use super::release::Permit;
 use super::{Error, Gate};
@@ -126,6 +126,14 @@ pub struct Entry<'a> {
     policy: &'a CompiledPolicy,
     call: Call<'a>,
     now: Timestamp,
+    tool: Option<ToolOfCall<'a>>,
+}
+
+/// The tool of an MCP call.
+struct ToolOfCall<'a> {
+    name: &'a str,
+    standing: Standing,
+    on_change: OnToolChange,
 }
 
 /// Lets a protocol message pass that is no call: policy has no say about it.
@@ -152,12 +160,26 @@ pub struct Denial {
 impl<'a> Entry<'a> {
     /// The call at the moment `now`.
     pub fn new(gate: &'a Gate, policy: &'a CompiledPolicy, call: Call<'a>, now: Timestamp) -> Self {
-        Self { gate, policy, call, now }
+        Self { gate, policy, call, now, tool: None }
+    }
+
+    /// The same for an MCP call: `name` is the tool as the upstream calls it, `standing` what [`Gate::tool_standing`] says of it at
+    /// this moment. A definition that nobody has accepted tightens the verdict as `on_change` says.
+    #[must_use]
+    pub fn for_tool(mut self, name: &'a str, standing: Standing, on_change: OnToolChange) -> Self {
+        self.tool = Some(ToolOfCall { name, standing, on_change });
+        self
     }
 
     /// Judges the call; `watch` was started for this.
     pub fn judge(&self, body: Body<'_>, watch: Stopwatch) -> Decision<'a> {
         let decision = viewed(&self.call, body, self.now, |view| self.policy.decide(view));
+        let decision = match &self.tool {
+            Some(ToolOfCall { standing: Standing::Unaccepted(_), on_change, .. }) => {
+                self.policy.tightened(decision, *on_change)
+            }
+            Some(_) | None => decision,
+        };
         self.gate.metrics().evaluated(watch.elapsed());
         decision
     }
@@ -203,13 +225,15 @@ impl<'a> Entry<'a> {
         self.count(verdict);
         self.note(verdict).await?;
         let settings = verdict.approval();
-        let summary = viewed(&self.call, body, self.now, |view| {
-            settings.summary.as_ref().map(|summary| summary.render(view, &settings.redaction))
+        let (summary, redaction) = viewed(&self.call, body, self.now, |view| {
+            let redaction = self.policy.redaction(verdict, view);
+            (settings.summary.as_ref().map(|summary| summary.render(view, &redaction)), redaction)
         });
         let summary = summary.unwrap_or_else(|| self.plain_summary());
-        let preview = self.preview(&settings.redaction, body);
-        let target = self.shown_target(&settings.redaction);
-        Ok((terms(self.policy, verdict), Shown { summary, preview, target }))
+        let preview = self.preview(&redaction, body);
+        let target = self.shown_target(&redaction);
+        let tool = self.tool.as_ref().map(|tool| CalledTool::new(tool.name, &tool.standing));
+        Ok((terms(self.policy, verdict), Shown { summary, preview, target, tool }))
     }
 
     /// `METHOD /path`, or `tools/call NAME`, for rules that say nothing better. Neither names an argument.
@@ -229,9 +253,14 @@ impl<'a> Entry<'a> {
         }
     }
 
-    /// The input for the reviewer, redacted: order and digits as written.
+    /// The input for the reviewer, redacted: order and digits as written. What is different about the tool's definition stands first.
     fn preview(&self, redaction: &Redaction, body: Body<'_>) -> String {
         let mut parts = Vec::new();
+        if let Some(ToolOfCall { standing: Standing::Unaccepted(change), .. }) = &self.tool {
+            let change =
+                serde_json::to_string(change).expect("a change has only string keys and no failing serialiser");
+            parts.push(format!("\"tool_change\":{change}"));
+        }
         if let Body::Read(value) = body {
             parts.push(format!("\"args\":{}", redaction.apply(value)));
         }
@@ -307,6 +336,8 @@ pub struct Shown {
     pub preview: String,
     /// Path and query, redacted.
     pub target: String,
+    /// The tool of an MCP call, with the definition that is shown if it is one that nobody has accepted.
+    pub tool: Option<CalledTool>,
 }
 
 /// The text that stands for what is redacted.
@@ -340,7 +371,14 @@ pub fn known_rules(policy: &CompiledPolicy) -> Vec<metrics::KnownRule> {
         mode: mode(policy.default_only_records()),
         risk: Risk::default(),
     });
-    default.into_iter().chain(known).collect()
+    let tool_change = policy.tool_change_rule();
+    let reserved = metrics::KnownRule {
+        label: tool_change.label().to_owned(),
+        verdict: metric(tool_change.action().into()),
+        mode: mode(policy.only_records(tool_change.mode())),
+        risk: tool_change.risk(),
+    };
+    default.into_iter().chain(known).chain([reserved]).collect()
 }
 
 /// What is fixed for the approvals that `verdict` asks for.
@@ -359,40 +397,5 @@ fn terms(policy: &CompiledPolicy, verdict: &Verdict<'_>) -> RuleTerms {
         result_ttl: settings.result_ttl,
         revision: policy.revision().to_owned(),
         digest: verdict.rule.map(|rule| to_hex(rule.digest())),
-    }
-}
-
-/// What the policy of this moment says about a call that was parked earlier.
-pub enum Again {
-    /// It blocks it; rule and reason in words.
-    Blocks(String),
-    /// The rule that asks for the approval is not the one it was parked under, or says something else by now.
-    AsksOtherwise,
-    /// Nothing that a reviewer or the caller must know has changed.
-    Stands,
-}
-
-/// Judges a parked call again. What cannot be judged any more is blocked.
-pub fn judge_again(policy: &CompiledPolicy, request: &HeldRequest, parked: Option<&Terms>, now: Timestamp) -> Again {
-    let value = match request.value() {
-        Ok(value) => value,
-        Err(error) => return Again::Blocks(format!("the stored body cannot be read any more: {error}")),
-    };
-    let args = value.as_ref().and_then(|value| held::arguments(request.protocol, value));
-    let body = args.map_or(Body::Absent, Body::Read);
-    let verdict = viewed(&request.facts(), body, now, |view| policy.judge(view));
-    match verdict.kind {
-        VerdictKind::Blocked => {
-            let rule = verdict.rule_label().unwrap_or(DEFAULT_RULE);
-            let reason = verdict.rule.and_then(Rule::reason).map_or_else(String::new, |text| format!(": {text}"));
-            Again::Blocks(format!("rule `{rule}` of policy {}{reason}", policy.revision()))
-        }
-        VerdictKind::Allowed | VerdictKind::Audit | VerdictKind::WaitingForApproval => {
-            let digest = verdict.rule.map(|rule| to_hex(rule.digest()));
-            match parked.is_some_and(|terms| terms.rule_digest != digest) {
-                true => Again::AsksOtherwise,
-                false => Again::Stands,
-            }
-        }
     }
 }

@@ -8,6 +8,8 @@ use crate::domain::approval::{Approval, Command};
 use crate::domain::audit::{Event, Record};
 use crate::domain::id::ApprovalId;
 use crate::domain::time::{Clock, Timestamp};
+use crate::domain::tools::Tool;
+use crate::store::tools::{AcceptTool, Listed, ListedUpstream, Listing, ToolAccepted, ToolFilter, ToolPage};
 use crate::store::{
     Applied, AuditFilter, Error, Filter, Page, Park, Parked, QueueFigures, Recovery, Session, Store, StoreSize,
     StoredRequest, StoredResult,
@@ -138,6 +140,26 @@ impl Store for MeasuredStore {
 
     async fn close_session(&self, id_sha256: [u8; 32], event: Event) -> Result<(), Error> {
         self.write(StoreOperation::Session, self.store.close_session(id_sha256, event)).await
+    }
+
+    async fn list_tools(&self, listing: Listing, now: Timestamp) -> Result<Listed, Error> {
+        self.write(StoreOperation::Tools, self.store.list_tools(listing, now)).await
+    }
+
+    async fn accept_tool(&self, wanted: AcceptTool, now: Timestamp) -> Result<ToolAccepted, Error> {
+        self.write(StoreOperation::Tools, self.store.accept_tool(wanted, now)).await
+    }
+
+    async fn tool(&self, upstream: String, name: String) -> Result<Option<Tool>, Error> {
+        self.read(StoreOperation::Tools, self.store.tool(upstream, name)).await
+    }
+
+    async fn tools(&self, filter: ToolFilter, after: Option<(String, String)>, limit: u32) -> Result<ToolPage, Error> {
+        self.read(StoreOperation::Tools, self.store.tools(filter, after, limit)).await
+    }
+
+    async fn listed_upstreams(&self) -> Result<Vec<ListedUpstream>, Error> {
+        self.read(StoreOperation::Tools, self.store.listed_upstreams()).await
     }
 
     async fn check(&self) -> Result<(), Error> {

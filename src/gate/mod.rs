@@ -3,13 +3,16 @@
 //! Every change of an approval goes through `Gate::apply`, which commits it in the store and only then wakes whoever waits.
 //! State lives in the store or in tasks of the gate's own, so any caller's future may be dropped at any await.
 
+mod again;
 pub mod decisions;
 pub mod held;
 pub mod intake;
 pub mod measured;
 pub mod parking;
+mod random;
 pub mod release;
 mod sweeper;
+pub mod tools;
 mod waiters;
 pub mod waiting;
 
@@ -19,8 +22,6 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -35,7 +36,9 @@ use crate::store::seal::Sealer;
 use crate::store::{self, Applied, Store};
 use crate::telemetry::metrics::Metrics;
 
+pub use random::{fill_random, random_token};
 use release::{DETACHED_RELEASES_MAX, Sender};
+use tools::ToolMemory;
 use waiters::Waiters;
 
 /// How many refusals a second are written to the trail one by one.
@@ -70,6 +73,9 @@ pub enum Error {
     /// The key cannot seal.
     #[error("the stored request could not be sealed")]
     Seal,
+    /// A list of tools is none to be taken.
+    #[error(transparent)]
+    List(#[from] tools::ListRefused),
     /// A task of the gate ended without a result.
     #[error("a task of the gateway ended without a result")]
     TaskLost,
@@ -118,6 +124,7 @@ struct Inner {
     held_bytes: AtomicU64,
     detached: Arc<Semaphore>,
     refusals: Rate,
+    tools: ToolMemory,
     reload_problem: ArcSwapOption<ReloadProblem>,
 }
 
@@ -165,6 +172,7 @@ impl Gate {
             held_bytes: AtomicU64::new(0),
             detached: Arc::new(Semaphore::new(DETACHED_RELEASES_MAX)),
             refusals: Rate::default(),
+            tools: ToolMemory::default(),
             reload_problem: ArcSwapOption::empty(),
         };
         Self { inner: Arc::new(inner) }
@@ -284,6 +292,7 @@ impl Gate {
             if presence {
                 self.grown();
             } else {
+                self.follow_approval(approval).await;
                 self.changed(id);
                 self.count_closed(approval);
                 self.release_if_ready(approval);
@@ -375,34 +384,4 @@ impl Gate {
 /// Keeps what is sealed for an agent apart from what is sealed for an approval.
 fn agent_context(agent: &AgentId) -> String {
     format!("agent {}", agent.0)
-}
-
-/// 256 random bits as text.
-pub fn random_token() -> String {
-    let mut bytes = [0_u8; 32];
-    fill_random(&mut bytes);
-    URL_SAFE_NO_PAD.encode(bytes)
-}
-
-thread_local! {
-    /// Random bytes that nobody has had yet, and how many of them are left.
-    static RANDOM: std::cell::RefCell<([u8; RANDOM_BYTES], usize)> = const { std::cell::RefCell::new(([0; RANDOM_BYTES], 0)) };
-}
-
-/// How many random bytes are fetched at a time: each request needs some, and a system call for each would cost more than the bytes.
-const RANDOM_BYTES: usize = 1024;
-
-/// Fills from the operating system's random source. No byte is handed out twice.
-pub fn fill_random(bytes: &mut [u8]) {
-    RANDOM.with_borrow_mut(|(pool, left)| {
-        if *left < bytes.len() {
-            // Without randomness no id or token is safe: there is nothing to fall back to.
-            getrandom::fill(pool).expect("the operating system has a random source");
-            *left = RANDOM_BYTES;
-        }
-        let used = &mut pool[*left - bytes.len()..*left];
-        bytes.copy_from_slice(used);
-        used.fill(0);
-        *left -= bytes.len();
-    });
 }

@@ -273,6 +273,7 @@ impl Gate {
                     target: shown.target,
                     release,
                     protocol: request.protocol,
+                    tool: shown.tool,
                 }),
             },
             terms: Terms {

@@ -16,8 +16,8 @@ use crate::domain::id::ApprovalId;
 use crate::store::{Applied, StoredResult};
 use crate::telemetry::metrics::{Counted, ReleaseOutcome, Violation};
 
+use super::again::{self, Again};
 use super::held::HeldRequest;
-use super::intake::{self, Again};
 use super::{Error, Gate};
 
 /// How many detached releases run at once; the others wait their turn.
@@ -200,7 +200,11 @@ impl Gate {
     ) -> Result<Result<Permit, NoPermit>, Error> {
         let id = approval.id;
         let policy = self.policy();
-        if let Again::Blocks(reason) = intake::judge_again(&policy, request, None, self.now()) {
+        let blocks = match again::judge_again(&policy, request, None, self.now()) {
+            Again::Blocks(reason) => Some(reason),
+            Again::AsksOtherwise | Again::Stands => self.tool_objection(approval),
+        };
+        if let Some(reason) = blocks {
             let command = Command::RefuseRelease { revision: policy.revision().to_owned(), reason: reason.clone() };
             return match self.apply(id, command).await? {
                 Applied::Changed(approval) | Applied::Same(approval) => Ok(Err(NoPermit::BlockedNow(approval, reason))),

@@ -11,7 +11,7 @@ use crate::domain::id::ApprovalId;
 use crate::domain::policy::CompiledPolicy;
 use crate::store::{Applied, Filter, Sort};
 
-use super::intake::{self, Again};
+use super::again::{self, Again};
 use super::{Error, Gate, Limits};
 
 /// How often deadlines are looked at: how late an expiry can be.
@@ -33,6 +33,7 @@ impl Gate {
                 "calls were being sent when the gateway last ended; they may have run, and a reviewer must settle them"
             );
         }
+        self.load_tools().await?;
         self.sweep_ready().await?;
         self.every("expiry", EXPIRY_INTERVAL, |gate| async move { gate.sweep_expired().await });
         self.every("detached releases", READY_INTERVAL, |gate| async move { gate.sweep_ready().await });
@@ -121,7 +122,7 @@ impl Gate {
         let Some(request) = self.stored_request(approval.id).await? else {
             return Ok(None);
         };
-        let command = match intake::judge_again(&policy, &request, Some(&approval.terms), self.now()) {
+        let command = match again::judge_again(&policy, &request, Some(&approval.terms), self.now()) {
             Again::Blocks(reason) => Command::Cancel { by: Canceller::Policy, reason: Some(reason) },
             Again::AsksOtherwise => Command::MarkStale { revision: policy.revision().to_owned() },
             Again::Stands => return Ok(None),

@@ -1,5 +1,6 @@
 //! From a checked configuration to the parts that serve it. What is built here is replaced as a whole on reload.
 
+use std::collections::HashMap;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +19,7 @@ use crate::connect::stdio::{CommandLine, LINE_BYTES_MAX, ProgramOptions, Program
 use crate::connect::{Transport, Trust, UpstreamClient, UpstreamOptions};
 use crate::domain::audit::{Actor, Event, EventKind};
 use crate::domain::identity::Principal;
+use crate::domain::tools::OnToolChange;
 use crate::gate::{self, Gate};
 use crate::listener::{self, ClientAuth, OnUnreadable, PeerInfo, TlsError, TlsFiles, TlsState, Unreadable};
 use crate::problem::Code;
@@ -143,6 +145,11 @@ fn program_options(settings: &settings::ProgramSettings) -> ProgramOptions {
         idle_timeout: settings.idle_timeout,
         line_bytes_max: LINE_BYTES_MAX,
     }
+}
+
+/// What is configured about changed tools, by upstream.
+pub(super) fn on_tool_change(config: &Config) -> HashMap<String, OnToolChange> {
+    config.upstreams.values().map(|one| (one.name.as_str().to_owned(), one.on_tool_change)).collect()
 }
 
 /// The gate's limits.

@@ -145,6 +145,7 @@ async fn take_over(live: &Live, config: &Config) -> Result<(), super::Error> {
     live.programs.retain(&build::programs_of(config));
     live.settings.store(Arc::new(build::admin_settings(config)));
     live.authenticator.store(authenticator);
+    live.gate.set_on_tool_change(build::on_tool_change(config));
     live.gate.reload(policy, limits).await?;
     let mut detail = serde_json::Map::new();
     detail.insert("revision".into(), revision.clone().into());

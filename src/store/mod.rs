@@ -6,6 +6,7 @@
 
 pub mod seal;
 pub mod sqlite;
+pub mod tools;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -14,6 +15,8 @@ use crate::domain::approval::{Approval, Command, Refusal, Risk, SlaState, Status
 use crate::domain::audit::{Event, Record};
 use crate::domain::id::ApprovalId;
 use crate::domain::time::Timestamp;
+use crate::domain::tools::Tool;
+use tools::{AcceptTool, Listed, ListedUpstream, Listing, ToolAccepted, ToolFilter, ToolPage};
 
 /// Why a store could not do it. The caller refuses the request it was for.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -212,7 +215,8 @@ pub trait Store: Send + Sync + 'static {
     async fn park(&self, park: Park, now: Timestamp) -> Result<Parked, Error>;
 
     /// One transaction: reads the approval, computes the transition, writes it over the version it was computed from,
-    /// with its audit record. Of any number of racing commands that end `Pending`, one is `Changed`.
+    /// with its audit record. Of any number of racing commands that end `Pending`, one is `Changed`. Where it approves a call that
+    /// showed a tool's definition whole, that definition is accepted with it, if it is still the current one (`tool_accepted`).
     async fn apply(&self, id: ApprovalId, command: Command, now: Timestamp) -> Result<Applied, Error>;
 
     /// One transaction: as [`Store::apply`] and keeps the result of a detached call with it.
@@ -270,6 +274,23 @@ pub trait Store: Send + Sync + 'static {
 
     /// One transaction: ends a session, with its `signed_out` record.
     async fn close_session(&self, id_sha256: [u8; 32], event: Event) -> Result<(), Error>;
+
+    /// One transaction: compares each definition with the one that is known and writes down what is different, each with its
+    /// `tool_defined` or `tool_changed` record; or, when the upstream would have too many tools, nothing. A listing that tells
+    /// nothing new writes nothing.
+    async fn list_tools(&self, listing: Listing, now: Timestamp) -> Result<Listed, Error>;
+
+    /// One transaction: accepts a tool's definition, with its `tool_accepted` record, if it is still the current one.
+    async fn accept_tool(&self, wanted: AcceptTool, now: Timestamp) -> Result<ToolAccepted, Error>;
+
+    /// Reads one tool.
+    async fn tool(&self, upstream: String, name: String) -> Result<Option<Tool>, Error>;
+
+    /// Reads a page of at most `limit` tools behind `after`, by upstream and name.
+    async fn tools(&self, filter: ToolFilter, after: Option<(String, String)>, limit: u32) -> Result<ToolPage, Error>;
+
+    /// Reads the upstreams that were listed.
+    async fn listed_upstreams(&self) -> Result<Vec<ListedUpstream>, Error>;
 
     /// Whether a write would work now: used by `/readyz`.
     async fn check(&self) -> Result<(), Error>;

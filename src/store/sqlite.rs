@@ -14,6 +14,7 @@ mod reader;
 mod restore;
 mod rows;
 mod schema;
+mod tools;
 mod upkeep;
 mod writer;
 
@@ -23,6 +24,7 @@ use std::thread::JoinHandle;
 use async_trait::async_trait;
 use tokio::sync::mpsc;
 
+use super::tools::{AcceptTool, Listed, ListedUpstream, Listing, ToolAccepted, ToolFilter, ToolPage};
 use super::{
     Applied, AuditFilter, Error, Filter, Page, Park, Parked, QueueFigures, Recovery, Session, Store, StoreSize,
     StoredRequest, StoredResult,
@@ -31,6 +33,7 @@ use crate::domain::approval::{Approval, Command};
 use crate::domain::audit::{BadRecord, Event, Head, Record};
 use crate::domain::id::ApprovalId;
 use crate::domain::time::Timestamp;
+use crate::domain::tools::Tool;
 use ledger::Ledger;
 use reader::Readers;
 use rows::unavailable;
@@ -232,6 +235,26 @@ impl Store for SqliteStore {
 
     async fn close_session(&self, id_sha256: [u8; 32], event: Event) -> Result<(), Error> {
         self.write(move |ledger| ledger.close_session(id_sha256, &event)).await
+    }
+
+    async fn list_tools(&self, listing: Listing, now: Timestamp) -> Result<Listed, Error> {
+        self.write(move |ledger| ledger.list_tools(&listing, now)).await
+    }
+
+    async fn accept_tool(&self, wanted: AcceptTool, now: Timestamp) -> Result<ToolAccepted, Error> {
+        self.write(move |ledger| ledger.accept_tool(&wanted, now)).await
+    }
+
+    async fn tool(&self, upstream: String, name: String) -> Result<Option<Tool>, Error> {
+        self.readers.read(move |conn| tools::one(conn, &upstream, &name)).await
+    }
+
+    async fn tools(&self, filter: ToolFilter, after: Option<(String, String)>, limit: u32) -> Result<ToolPage, Error> {
+        self.readers.read(move |conn| tools::page(conn, &filter, after.as_ref(), limit)).await
+    }
+
+    async fn listed_upstreams(&self) -> Result<Vec<ListedUpstream>, Error> {
+        self.readers.read(tools::upstreams).await
     }
 
     async fn check(&self) -> Result<(), Error> {

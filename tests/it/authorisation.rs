@@ -28,6 +28,7 @@ const CALLERS: [(&str, Option<Role>, &str); 6] = [
 
 fn rig() -> Rig {
     Rig::with(|home| {
+        super::tools::seed(&home);
         let digest = digest("metrics");
         home.key(&format!("metrics: {{ token_sha256: \"{digest}\" }}")).key("limits: { pending_per_agent_max: 500 }")
     })
@@ -41,13 +42,15 @@ fn create(rig: &Rig) -> String {
 /// A request that would be good, for a fresh approval of `bot`.
 fn request(rig: &Rig, address: SocketAddr, prefix: &str, route: &Route) -> Call {
     let id = if route.path.contains("{id}") || route.operation == "bulkDecide" { create(rig) } else { String::new() };
-    let target = format!("{prefix}{}", route.path.replace("{id}", &id));
+    let target =
+        format!("{prefix}{}", route.path.replace("{id}", &id)).replace("{upstream}", "mail").replace("{name}", "send");
     let call = Call::new(address, route.method.as_str(), &target);
     let body = match route.operation {
         "createApproval" => json!({ "action": "refund" }),
         "decideApproval" => json!({ "decision": "rejected", "reason": "No." }),
         "bulkDecide" => json!({ "ids": [id], "decision": "rejected", "reason": "No." }),
         "resolveApproval" => json!({ "outcome": "committed", "note": "Seen." }),
+        "acceptTool" => json!({ "digest": super::tools::seeded_digest() }),
         "evaluatePolicy" => json!({ "tool": "safe_read" }),
         "simulatePolicy" => json!({ "policy": "version: 1\nrules: []\n" }),
         _ => return call,

@@ -26,3 +26,4 @@ mod stdio;
 mod store_conformance;
 mod support;
 mod tls;
+mod tools;

@@ -8,6 +8,7 @@ mod samples;
 mod sqlite;
 mod sqlite_damage;
 mod sqlite_faults;
+mod tools;
 
 use std::sync::Arc;
 
@@ -37,6 +38,11 @@ async fn conformance(make: impl Fn() -> Arc<dyn Store>) {
     reading::each_filter_narrows(make()).await;
     reading::the_queue_in_figures_deadlines_and_detached_calls(make()).await;
     reading::the_trail_is_a_chain_and_is_read_in_parts(make()).await;
+    tools::a_list_is_compared_written_and_told_in_one(make()).await;
+    tools::a_baseline_is_open_until_the_first_list_was_read_to_its_end(make()).await;
+    tools::a_definition_is_accepted_once_and_only_while_it_is_current(make()).await;
+    tools::approving_a_call_accepts_the_definition_that_it_showed_whole(make()).await;
+    tools::pages_of_tools_hold_everything_once_in_order(make()).await;
 }
 
 /// Makes a store with so many pending calls, each with its record and its stored request.

@@ -6,6 +6,7 @@
 
 pub mod approval;
 pub mod policy;
+pub mod tools;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

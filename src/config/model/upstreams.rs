@@ -10,6 +10,7 @@ use super::urls::UpstreamUrl;
 use super::values::{CallPattern, RoutePath, Text, TextValue, ToolName, ToolPrefix, UpstreamName, ValueError};
 use crate::config::secrets::SecretText;
 use crate::domain::call::Protocol;
+use crate::domain::tools::OnToolChange;
 
 /// One of `upstreams`.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
@@ -45,6 +46,9 @@ pub struct UpstreamModel {
     /// An OpenAPI 3.0 or 3.1 document whose `operationId`s name calls.
     #[schemars(length(min = 1))]
     pub openapi: Option<String>,
+    /// What happens to a call of a tool whose definition is new or has changed since it was accepted; with `protocol: mcp` only.
+    /// `require_approval` when left out.
+    pub on_tool_change: Option<OnToolChange>,
     /// How long it may take until the head of its response.
     #[serde(default = "default_timeout")]
     pub timeout: Text<Duration>,

@@ -42,7 +42,8 @@ fn make(context: &mut Context<'_>, name: &UpstreamName, model: &UpstreamModel) -
     let headers = headers(context, key, model);
     let tools = tools(context, key, model);
     let mcp = mcp(context, key, model);
-    Some(Upstream { name: name.clone(), place: place?, headers, mcp, tools, timeout: model.timeout.0 })
+    let (timeout, on_tool_change) = (model.timeout.0, model.on_tool_change.unwrap_or_default());
+    Some(Upstream { name: name.clone(), place: place?, headers, mcp, on_tool_change, tools, timeout })
 }
 
 fn place(context: &mut Context<'_>, key: &str, model: &UpstreamModel) -> Option<Place> {
@@ -87,6 +88,7 @@ fn mcp(context: &mut Context<'_>, upstream: &str, model: &UpstreamModel) -> Opti
         ("tool_prefix", model.tool_prefix.is_some(), true),
         ("hide", model.hide.is_some(), true),
         ("annotate_tools", model.annotate_tools.is_some(), true),
+        ("on_tool_change", model.on_tool_change.is_some(), true),
         ("tools", !model.tools.is_empty(), false),
         ("openapi", model.openapi.is_some(), false),
     ];

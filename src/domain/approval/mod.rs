@@ -26,6 +26,7 @@ use super::call::{Fingerprint, PayloadHash, Protocol};
 use super::id::ApprovalId;
 use super::identity::{AgentId, Channel};
 use super::time::Timestamp;
+use super::tools::CalledTool;
 
 /// One approval, whole. Serialised as the store keeps it; the API has views of its own.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -101,6 +102,9 @@ pub struct HeldCall {
     /// What the upstream speaks.
     #[serde(default)]
     pub protocol: Protocol,
+    /// The tool of an MCP call; `None` for plain HTTP.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tool: Option<CalledTool>,
 }
 
 /// Who sends a call once it is approved. The default sends nothing that nobody waits for.

@@ -36,6 +36,7 @@ pub(super) fn parked(seed: u8) -> Approval {
                 target: "/refunds".to_owned(),
                 release: ReleaseMode::Attached,
                 protocol: crate::domain::call::Protocol::Http,
+                tool: None,
             }),
         },
         terms: Terms {

@@ -18,6 +18,7 @@ use super::condition::{Condition, PARSER_STACK_BYTES, Problem};
 use super::matcher::NameIndex;
 use super::model::{self, Action, DefaultAction, Mode};
 use super::rule::{ApprovalSettings, Rule};
+use super::tool_change::ToolChangeRules;
 use crate::domain::call::to_hex;
 
 /// How many rules all files together may have.
@@ -83,6 +84,7 @@ pub struct CompiledPolicy {
     pub(super) default_approval: ApprovalSettings,
     pub(super) files: Vec<String>,
     pub(super) shadow: bool,
+    pub(super) tool_change: ToolChangeRules,
     revision: String,
 }
 
@@ -186,6 +188,7 @@ fn compile_here(mut files: Vec<PolicyFile>) -> Result<CompiledPolicy, Vec<Policy
         revision: revision(&files),
         files: files.into_iter().map(|file| file.name).collect(),
         shadow: false,
+        tool_change: ToolChangeRules::new(),
     })
 }
 

@@ -19,6 +19,7 @@ pub mod model;
 pub mod redact;
 pub mod rule;
 pub mod summary;
+mod tool_change;
 pub mod view;
 
 pub use compile::{API_LABEL, CompiledPolicy, DEFAULT_LABEL, PathSegment, PolicyError, PolicyFile, compile};

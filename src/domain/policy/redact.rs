@@ -35,6 +35,13 @@ impl Redaction {
         Ok(())
     }
 
+    /// Redacts what `other` redacts as well.
+    pub fn extend(&mut self, other: &Redaction) {
+        self.args.extend_from_slice(&other.args);
+        self.query.extend_from_slice(&other.query);
+        self.headers.extend_from_slice(&other.headers);
+    }
+
     /// Whether nothing is redacted.
     pub fn is_empty(&self) -> bool {
         self.args.is_empty() && self.query.is_empty() && self.headers.is_empty()

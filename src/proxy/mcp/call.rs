@@ -146,7 +146,12 @@ impl Proxy {
     }
 
     async fn judge_call(&self, policy: &CompiledPolicy, post: &Post, call: &ToolCall<'_>) -> Result<Act, Refusal> {
-        let entry = Entry::new(&self.gate, policy, post.request.facts(), self.gate.now());
+        let upstream = &post.upstream.name;
+        let entry = Entry::new(&self.gate, policy, post.request.facts(), self.gate.now()).for_tool(
+            call.name,
+            self.gate.tool_standing(upstream, call.name),
+            self.gate.on_tool_change(upstream),
+        );
         if let Some(key) = call.arguments.and_then(|args| entry.confusable_key(args)) {
             return Err(Refusal::variant(&key));
         }

@@ -8,6 +8,8 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use crate::domain::policy::{CompiledPolicy, Decision, VerdictKind};
+use crate::domain::tools::{ListedTool, Page};
+use crate::domain::value;
 use crate::gate::Gate;
 use crate::gate::held::HeldRequest;
 use crate::gate::intake::{Body, Entry};
@@ -43,26 +45,32 @@ pub(super) struct Asked {
 }
 
 impl Asked {
-    /// Whether an answer to `tools/list` is to be looked into.
-    pub(super) fn edits_lists(&self) -> bool {
-        let settings = self.upstream.mcp.as_ref();
-        let marks = settings.is_some_and(|settings| settings.hides_blocked || settings.annotates_tools);
-        marks || self.offers_tasks()
-    }
-
     /// Whether held calls can be run as tasks that the gateway keeps.
     pub(super) fn offers_tasks(&self) -> bool {
         self.revision >= Revision::November2025 && self.policy.can_hold()
     }
 
-    /// The edit of a list of tools.
-    pub(super) fn list(self) -> Edit {
+    /// The edit of a list of tools, or of a page of one: first it is remembered, so that a change of a tool is noticed; a list that
+    /// cannot be is not passed on. `continues` says that the request asked for a later page.
+    pub(super) fn list(self, continues: bool) -> Edit {
         Box::new(move |mut result| {
             Box::pin(async move {
+                let page = Page { continues, more: result["nextCursor"].is_string() };
+                self.remember(page, &result).await?;
                 let changed = self.edit_list(&mut result);
                 Ok::<_, Problem>(changed.then_some(result))
             })
         })
+    }
+
+    /// Remembers the definitions of a list. Tools that cannot be called by their names are none.
+    pub(super) async fn remember(&self, page: Page, result: &Value) -> Result<(), Problem> {
+        let Some(tools) = result["tools"].as_array() else { return Ok(()) };
+        let listed = tools.iter().filter_map(|tool| {
+            let name = tool["name"].as_str().filter(|name| is_tool_name(name))?;
+            Some(ListedTool::new(name, &as_written(tool)))
+        });
+        self.gate.tools_page_listed(&self.upstream.name, page, listed.collect()).await.map_err(Problem::from)
     }
 
     /// Edits a list in place; whether anything changed.
@@ -143,6 +151,21 @@ impl Asked {
                 Ok::<_, Problem>(changed.then_some(result))
             })
         })
+    }
+}
+
+/// A definition for the memory of definitions, which compares digits and not what they mean. The strict reader is for what callers
+/// send: a server may well name two properties `id` and `ID`.
+fn as_written(value: &Value) -> value::Value<'_> {
+    match value {
+        Value::Null => value::Value::Null,
+        Value::Bool(flag) => value::Value::Bool(*flag),
+        Value::Number(number) => value::Value::Number(value::Number::from_checked(number.to_string())),
+        Value::String(text) => value::Value::String(text.as_str().into()),
+        Value::Array(items) => value::Value::Array(items.iter().map(as_written).collect()),
+        Value::Object(members) => {
+            value::Value::Object(members.iter().map(|(key, value)| (key.as_str().into(), as_written(value))).collect())
+        }
     }
 }
 

@@ -222,7 +222,8 @@ impl Proxy {
             TOOLS_LIST => {
                 // What the server makes of a revision that nobody knows is its own matter.
                 let revision = protocol::check_version(&post.request.headers, meta).unwrap_or(Revision::March2025);
-                Some(asked(revision)).filter(Asked::edits_lists).map(Asked::list)
+                let continues = params.is_some_and(|params| params.member("cursor").is_some());
+                Some(asked(revision).list(continues))
             }
             TASKS_LIST if policy.can_hold() => {
                 let own = self.own_tasks(&post.request.agent, &post.upstream.name).await;

@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 
 use crate::domain::identity::AgentId;
 use crate::domain::policy::CompiledPolicy;
+use crate::domain::tools::Page;
 use crate::domain::value;
 use crate::gate::Gate;
 use crate::gate::held::HeldRequest;
@@ -302,6 +303,7 @@ impl Proxy {
                 let headers = era.headers(&post.request.headers, &server.name).ok_or("it is not in this session")?;
                 let mut result = pages(server, post, &headers, message).await?;
                 if let Some(asked) = self.asked(policy, post, Some(server), revision) {
+                    asked.remember(Page::WHOLE, &result).await.map_err(|problem| problem.detail().to_owned())?;
                     asked.edit_list(&mut result);
                 }
                 Ok::<_, String>((server, result))

@@ -213,6 +213,7 @@ impl Ledger<'_> {
         }
         if approval.state == State::Pending && next.state != State::Pending {
             self.known.note(&next.subject.agent.0, Change::Closed);
+            self.accept_shown_definition(&next, now)?;
         }
         Ok(Applied::Changed(next))
     }
@@ -328,7 +329,7 @@ impl Ledger<'_> {
         self.execute("UPDATE meta SET probes = probes + 1", [])
     }
 
-    fn execute(&self, sql: &str, params: impl rusqlite::Params) -> Result<(), Error> {
+    pub(super) fn execute(&self, sql: &str, params: impl rusqlite::Params) -> Result<(), Error> {
         let mut statement = self.conn.prepare_cached(sql).map_err(failed)?;
         statement.execute(params).map(|_| ()).map_err(failed)
     }

@@ -208,6 +208,8 @@ labels! {
         Audit => "audit",
         /// Open or close a session.
         Session => "session",
+        /// List, accept or read tool definitions.
+        Tools => "tools",
         /// Recover, forget, check, measure.
         Maintain => "maintain",
     }

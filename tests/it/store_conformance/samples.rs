@@ -43,6 +43,7 @@ pub(super) fn call(second: i64) -> Approval {
             target: "/refunds".to_owned(),
             release: ReleaseMode::Attached,
             protocol: holdpoint::domain::call::Protocol::Http,
+            tool: None,
         }),
     };
     let terms = Terms {

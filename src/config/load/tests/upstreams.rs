@@ -43,6 +43,7 @@ fn upstreams_say_what_they_take() {
     check(&upstream("url: \"http://h\", annotate_tools: true"), Conflict, 7, 59, "no MCP server", "protocol: mcp");
     let tools = "url: \"http://h\", protocol: mcp, tools: [ { call: GET /, tool: t } ]";
     check(&upstream(tools), Conflict, 7, 65, "names plain HTTP calls", "remove it");
+    check(&upstream("url: \"http://h\", on_tool_change: block"), Conflict, 7, 59, "no MCP server", "protocol: mcp");
     check(&upstream("url: \"http://h\", tls: { ca: x }"), Conflict, 7, 48, "does nothing", "https://");
     check(&upstream("url: \"https://h\", tls: { ca: absent.pem }"), FileUnreadable, 7, 55, "cannot be read", "folder");
     check(&upstream("url: \"https://h\", tls: { ca: not.pem }"), Code::Certificate, 7, 55, "no certificate", "PEM");

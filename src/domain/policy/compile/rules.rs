@@ -16,6 +16,7 @@ use crate::domain::policy::matcher::ToolPattern;
 use crate::domain::policy::model::{self, Action, DurationText, Globs, Match};
 use crate::domain::policy::rule::{ApprovalSettings, Field, Filter, Rule};
 use crate::domain::policy::summary::Summary;
+use crate::domain::tools::TOOL_CHANGE_RULE;
 
 /// Where in the files something stands.
 #[derive(Clone)]
@@ -108,6 +109,10 @@ impl Compiler {
             self.at(&place, message, Some("give the rule another id: `default` and `api` are reserved"));
         }
         self.check_length(&place, id, ID_BYTES_MAX);
+        if id == TOOL_CHANGE_RULE {
+            let hint = "give the rule another id; the gateway parks calls of changed tools under this one";
+            self.at(&place, format!("the id `{id}` is reserved"), Some(hint));
+        }
         if let Some(other) = self.ids.insert(id.clone(), place.file.to_owned()) {
             let whose = if other == place.file { "in this file".to_owned() } else { format!("in `{other}`") };
             self.at(&place, format!("the id `{id}` is already used {whose}"), Some("give every rule an id of its own"));
