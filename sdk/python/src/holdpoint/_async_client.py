@@ -16,7 +16,7 @@ from . import _approvals, _config, _operations
 from ._approvals import Waiting
 from ._ask import Json, ask
 from ._flow import Delivery, TimeOver, World
-from ._transport import HEADERS, Awaiting, Wire
+from ._transport import HEADERS, LIMITS, Awaiting, Wire
 from .errors import ApprovalTimeout
 from .models import (
     Approval,
@@ -69,7 +69,7 @@ class AsyncHoldpoint:
         self._outage_max = _config.seconds("outage_max", outage_max, zero=True)
         self._base = wire.base
         self._world = World(time.monotonic, random.SystemRandom())
-        self._http = httpx.AsyncClient(verify=verify, transport=transport, headers=HEADERS)
+        self._http = httpx.AsyncClient(verify=verify, transport=transport, headers=HEADERS, limits=LIMITS)
         self._run = Awaiting(wire, self._http).run
 
     def __repr__(self) -> str:

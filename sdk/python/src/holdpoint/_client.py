@@ -16,7 +16,7 @@ from . import _approvals, _config, _operations
 from ._approvals import Waiting
 from ._ask import Json, ask
 from ._flow import Delivery, TimeOver, World
-from ._transport import HEADERS, Blocking, Wire
+from ._transport import HEADERS, LIMITS, Blocking, Wire
 from .errors import ApprovalTimeout
 from .models import (
     Approval,
@@ -67,7 +67,7 @@ class Holdpoint:
         self._outage_max = _config.seconds("outage_max", outage_max, zero=True)
         self._base = wire.base
         self._world = World(time.monotonic, random.SystemRandom())
-        self._http = httpx.Client(verify=verify, transport=transport, headers=HEADERS)
+        self._http = httpx.Client(verify=verify, transport=transport, headers=HEADERS, limits=LIMITS)
         self._run = Blocking(wire, self._http, time.sleep).run
 
     def __repr__(self) -> str:

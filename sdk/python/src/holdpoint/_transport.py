@@ -22,6 +22,8 @@ T = TypeVar("T")
 ANSWER_BYTES_MAX = 64 * 1024 * 1024
 #: How long making a connection may take, in seconds.
 CONNECT_WITHIN = 10.0
+#: Each approval that is waited for has a connection of its own.
+LIMITS = httpx.Limits(max_connections=1000, max_keepalive_connections=20)
 
 HEADERS = {
     "Accept": "application/json, application/problem+json",
