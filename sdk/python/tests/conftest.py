@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from gateway import Gateway, losing_upstream
 
 
@@ -35,5 +36,14 @@ def action(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(autouse=True)
 def nothing_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     """No test reads what the machine is configured with."""
-    for name in ("HOLDPOINT_URL", "HOLDPOINT_TOKEN", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"):
+    for name in (
+        "HOLDPOINT_URL",
+        "HOLDPOINT_TOKEN",
+        "HTTP_PROXY",
+        "HTTPS_PROXY",
+        "ALL_PROXY",
+        "http_proxy",
+        "https_proxy",
+        "all_proxy",
+    ):
         monkeypatch.delenv(name, raising=False)

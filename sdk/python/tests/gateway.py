@@ -12,11 +12,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
 
 import httpx
+
 from holdpoint import AsyncHoldpoint, Holdpoint
 from holdpoint.models import Approval
 
@@ -121,7 +123,7 @@ class Gateway:
                 env={"PATH": os.environ.get("PATH", "")},
             )
         for surface in self.ports:
-            self.ports[surface] = until(f"the {surface} listener", lambda surface=surface: self._bound(surface))
+            self.ports[surface] = until(f"the {surface} listener", partial(self._bound, surface))
         until("readiness", self._ready)
 
     def _bound(self, surface: str) -> int | None:

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta, timezone
 
 import httpx
 import pytest
+
 from gateway import Gateway, token, until
 from holdpoint import ApiError, ApprovalTimeout, AsyncHoldpoint, ConfigurationError, Holdpoint
 from holdpoint.models import Approval, PublicApproval
@@ -54,7 +55,9 @@ def test_get_waits_at_the_server_as_long_as_it_is_told(gateway: Gateway, action:
             bot.get(created.id, wait=3601)
 
 
-def test_wait_returns_however_it_was_decided_and_leaves_it_open_when_time_is_over(gateway: Gateway, action: str) -> None:
+def test_wait_returns_however_it_was_decided_and_leaves_it_open_when_time_is_over(
+    gateway: Gateway, action: str
+) -> None:
     with gateway.agent() as bot, gateway.reviewer() as alice:
         created = bot.create(action)
         with pytest.raises(ApprovalTimeout, match="still open"):
@@ -98,14 +101,21 @@ def test_lists_by_filter_and_page_by_page(gateway: Gateway, action: str) -> None
         page = alice.list(tool=action, sort="oldest", limit=2, since=began, agent="bot", risk="medium", rule="api")
         assert [approval.id for approval in page.approvals] == ids[:2]
         rest = alice.list(
-            tool=action, sort="oldest", limit=2, since=began, agent="bot", risk="medium", rule="api", cursor=page.next_cursor
+            tool=action,
+            sort="oldest",
+            limit=2,
+            since=began,
+            agent="bot",
+            risk="medium",
+            rule="api",
+            cursor=page.next_cursor,
         )
         assert ([approval.id for approval in rest.approvals], rest.next_cursor) == (ids[2:], None)
         assert [a.id for a in alice.list(tool=action, status=["approved", "rejected"]).approvals] == [ids[1]]
         assert alice.list(tool=action, until=began).approvals == []
         assert {approval.id for approval in alice.pending() if approval.name == action} == {ids[0], ids[2]}
         with pytest.raises(ConfigurationError, match="time zone"):
-            alice.list(since=datetime.now())  # noqa: DTZ005
+            alice.list(since=datetime.now())
         with pytest.raises(ApiError, match="limit"):
             alice.list(limit=0)
 

@@ -7,6 +7,7 @@ import inspect
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
+
 from gateway import Gateway, token
 from holdpoint import ApprovalMismatch, ApprovalRejected, ConfigurationError, requires_approval
 
@@ -42,18 +43,20 @@ def test_a_function_does_not_run_after_a_rejection(gateway: Gateway, action: str
 
 
 def test_a_coroutine_function_is_awaited_after_the_approval(gateway: Gateway, action: str) -> None:
-    @requires_approval(action)
-    async def refund(usd: int) -> int:
+    async def plain(usd: int) -> int:
         return usd
 
+    refund = requires_approval(action)(plain)
     assert inspect.iscoroutinefunction(refund)
 
     async def work() -> int:
         async with gateway.async_agent() as bot:
-            return await requires_approval(action, client=bot)(refund.__wrapped__)(7)  # type: ignore[attr-defined]
+            return await requires_approval(action, client=bot)(plain)(7)
 
     with gateway.deciding(action):
         assert asyncio.run(work()) == 7
+    with gateway.deciding(f"{action}-again"):
+        assert asyncio.run(requires_approval(f"{action}-again")(plain)(8)) == 8  # type: ignore[arg-type]
 
 
 def test_the_action_is_named_after_the_function(gateway: Gateway) -> None:

@@ -8,6 +8,7 @@ import pickle
 import traceback
 
 import pytest
+
 from gateway import Gateway, token
 from holdpoint import ApiError, ApprovalRejected, ApprovalTimeout, GatewayError, Holdpoint
 from holdpoint._config import credential
@@ -35,7 +36,7 @@ def test_not_in_what_the_client_shows_of_itself(gateway: Gateway) -> None:
     assert SECRET not in repr(held) + str(held)
     for leak in (pickle.dumps, copy.copy):
         with pytest.raises(TypeError):
-            leak(held)  # type: ignore[operator]
+            leak(held)
 
 
 def test_not_in_logs_at_any_level(gateway: Gateway, action: str, caplog: pytest.LogCaptureFixture) -> None:

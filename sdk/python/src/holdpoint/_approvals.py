@@ -24,6 +24,8 @@ LONG_POLL = 25.0
 LONG_POLL_MARGIN = 15.0
 #: How long taking an approval back may take, in seconds; somebody waits for the program to end.
 WITHDRAW_WITHIN = 5.0
+#: How much longer than it is waited for an approval stays open, in seconds: time to take it back.
+OPEN_LONGER = 10.0
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,11 @@ class Waiting:
         _config.seconds("poll_interval", self.poll_interval)
         _config.seconds("outage_max", self.outage_max, zero=True)
         return self
+
+
+def open_for(timeout: float | None, expires_in: float | None) -> float | None:
+    """How long an approval that is waited for so long is left open."""
+    return expires_in if expires_in is not None or timeout is None else timeout + OPEN_LONGER
 
 
 @dataclass
@@ -136,10 +143,17 @@ def approved(approval: PublicApproval) -> PublicApproval:
 def _time_over(world: World, asked: Ask, how: Waiting, progress: _Progress) -> Flow[PublicApproval]:
     """Takes it back. A decision that was made before that stands: the first one does."""
     standing, ours = yield from _withdraw(world, asked, progress)
-    if standing is not None and standing.status != "pending" and not ours:
-        return approved(asked.check(standing))
-    withdrawn = ours or (progress.approval is None and not progress.creation.maybe_done)
-    raise ApprovalTimeout(asked.action, how.timeout or 0.0, standing or progress.approval, withdrawn)
+    closed = ours or (progress.approval is None and not progress.creation.maybe_done)
+    if standing is not None and not closed:
+        match standing.status:
+            case "expired":
+                # Its time on the server was over first; to whoever waits it is the same.
+                closed = True
+            case "pending":
+                pass
+            case _:
+                return approved(asked.check(standing))
+    raise ApprovalTimeout(asked.action, how.timeout or 0.0, standing or progress.approval, closed)
 
 
 def _withdraw(world: World, asked: Ask, progress: _Progress) -> Flow[tuple[PublicApproval | None, bool]]:
@@ -153,7 +167,9 @@ def _withdraw(world: World, asked: Ask, progress: _Progress) -> Flow[tuple[Publi
             progress.approval = yield from create(world, asked, delivery)
         return (yield from _cancel(world, progress.approval, Delivery(WITHDRAW_WITHIN, delivery.deadline)))
     except (HoldpointError, TimeOver) as error:
-        log.warning("approval of %r could not be withdrawn (%s); it expires by itself", asked.action, error)
+        log.warning(
+            "approval of %r could not be withdrawn (%s); it expires by itself", asked.action, error or "no time"
+        )
         return None, False
 
 

@@ -45,7 +45,8 @@ def require_approval(
         idempotency_key: Names this one action for good: the same key with the same action and context is the same approval, however it
             was decided. Left out: a new key for each call. A lost answer never makes two approvals either way.
         trace_id: The trace it belongs to, at most 128 characters.
-        expires_in: How long the approval stays open on the server, in seconds, at most seven days. Left out: `timeout`.
+        expires_in: How long the approval stays open on the server, in seconds, at most seven days. Left out: a little longer than
+            `timeout`, or an hour where there is none.
         outage_max: For how long the gateway may be away, in seconds.
         client: The client to use. Left out: one of its own, from `HOLDPOINT_URL` and `HOLDPOINT_TOKEN`.
 

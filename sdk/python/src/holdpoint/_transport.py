@@ -131,7 +131,7 @@ class Blocking:
             auth=wire.credential,
             timeout=wire.timeout(call),
         ) as response:
-            for chunk in response.iter_raw():
+            for chunk in response.iter_bytes():
                 body.add(chunk)
             return body.answer(response)
 
@@ -184,6 +184,6 @@ class Awaiting:
             auth=wire.credential,
             timeout=wire.timeout(call),
         ) as response:
-            async for chunk in response.aiter_raw():
+            async for chunk in response.aiter_bytes():
                 body.add(chunk)
             return body.answer(response)
