@@ -56,7 +56,7 @@ def test_a_coroutine_function_is_awaited_after_the_approval(gateway: Gateway, ac
     with gateway.deciding(action):
         assert asyncio.run(work()) == 7
     with gateway.deciding(f"{action}-again"):
-        assert asyncio.run(requires_approval(f"{action}-again")(plain)(8)) == 8  # type: ignore[arg-type]
+        assert asyncio.run(requires_approval(f"{action}-again")(plain)(8)) == 8
 
 
 def test_the_action_is_named_after_the_function(gateway: Gateway) -> None:
@@ -139,7 +139,7 @@ def test_what_cannot_be_decorated_is_refused(gateway: Gateway) -> None:
         with pytest.raises(ConfigurationError, match="generator"):
             requires_approval("x")(function)
     with pytest.raises(ConfigurationError, match="parentheses"):
-        requires_approval(plain)  # type: ignore[arg-type]
+        requires_approval(plain)
     with pytest.raises(ConfigurationError, match="'y', which is no argument of"):
         requires_approval("x", exclude=["y"])(plain)
     with gateway.agent() as bot, pytest.raises(ConfigurationError, match="AsyncHoldpoint"):
