@@ -20,6 +20,7 @@ def deploy(service: str, version: str) -> None:
 
 
 def main() -> int:
+    """Asks, waits, deploys."""
     parser = argparse.ArgumentParser()
     parser.add_argument("service")
     parser.add_argument("version")

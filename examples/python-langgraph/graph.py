@@ -9,6 +9,8 @@ from holdpoint import NotApproved, require_approval
 
 
 class State(TypedDict, total=False):
+    """What the nodes pass on."""
+
     wanted: dict[str, int]
     payouts: dict[str, int]
     approval: str
@@ -33,7 +35,8 @@ def ask(state: State) -> State:
 
 
 def approved(state: State) -> Literal["pay", "__end__"]:
-    return "pay" if state.get("approval") else END
+    """Which way it goes on."""
+    return "pay" if state.get("approval") else "__end__"
 
 
 def pay(state: State) -> State:

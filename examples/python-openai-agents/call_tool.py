@@ -9,8 +9,10 @@ from tools import support
 
 
 async def main(arguments: str) -> None:
+    """Calls it once and prints what the model would read."""
     (tool,) = support.tools
-    assert isinstance(tool, FunctionTool)
+    if not isinstance(tool, FunctionTool):
+        raise TypeError("the agent's tool is a function")
     context = ToolContext(None, tool_name=tool.name, tool_call_id="call-1", tool_arguments=arguments)
     print(await tool.on_invoke_tool(context, arguments))
 

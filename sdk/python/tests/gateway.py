@@ -18,7 +18,6 @@ from types import TracebackType
 from typing import TypeVar
 
 import httpx
-
 from holdpoint import AsyncHoldpoint, Holdpoint
 from holdpoint.models import Approval
 

@@ -7,7 +7,6 @@ import inspect
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
-
 from gateway import Gateway, token
 from holdpoint import ApprovalMismatch, ApprovalRejected, ConfigurationError, requires_approval
 
@@ -139,7 +138,7 @@ def test_what_cannot_be_decorated_is_refused(gateway: Gateway) -> None:
         with pytest.raises(ConfigurationError, match="generator"):
             requires_approval("x")(function)
     with pytest.raises(ConfigurationError, match="parentheses"):
-        requires_approval(plain)
+        requires_approval(plain)  # type: ignore[arg-type]
     with pytest.raises(ConfigurationError, match="'y', which is no argument of"):
         requires_approval("x", exclude=["y"])(plain)
     with gateway.agent() as bot, pytest.raises(ConfigurationError, match="AsyncHoldpoint"):

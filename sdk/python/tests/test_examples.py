@@ -1,5 +1,6 @@
 """The examples, run as their pages say: every `sh` block is pasted into one shell, in order, and every `text` block must be found in what
-the block before it printed. No model is asked."""
+the block before it printed. No model is asked.
+"""
 
 from __future__ import annotations
 

@@ -6,14 +6,14 @@ import os
 import re
 import subprocess
 import sys
+import time
 import venv
 import zipfile
 from pathlib import Path
 
 import generate_models
-import pytest
-
 import holdpoint
+import pytest
 from gateway import ROOT, Gateway, token
 
 HERE = ROOT / "sdk" / "python"
@@ -51,6 +51,40 @@ def test_everything_public_says_what_it_is() -> None:
         for member, method in vars(thing).items() if isinstance(thing, type) else ():
             if callable(method) and not member.startswith("_"):
                 assert method.__doc__, f"{name}.{member}"
+
+
+def test_the_blocks_of_the_page_run(gateway: Gateway) -> None:
+    blocks = re.findall(r"^```python\n(.*?)^```$", (HERE / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+    assert len(blocks) == 6
+    environment = {
+        "HOLDPOINT_URL": gateway.agents_url,
+        "HOLDPOINT_TOKEN": token("other-bot"),
+        "ADMIN_URL": gateway.admin_url,
+        "ALICE_TOKEN": token("alice"),
+        "PYTHONPATH": str(HERE / "src"),
+    }
+    said = []
+    for block in blocks:
+        with subprocess.Popen(
+            [sys.executable, "-c", block], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        ) as child:
+            with gateway.reviewer("bob") as bob:
+                # A bound is on every test.
+                while child.poll() is None:
+                    for asked in bob.list(status="pending", agent="other-bot").approvals:
+                        if asked.name != "rotate-keys":
+                            bob.decide(
+                                asked.id, "rejected" if asked.name == "drop-table" else "approved", reason="said Bob"
+                            )
+                    time.sleep(0.05)
+            output, _ = child.communicate(timeout=30)
+            assert child.returncode == 0, output
+            said.append(output)
+    assert said[0] == "approved: said Bob\n"
+    assert said[1] == "a reviewer said no: said Bob\n"
+    assert said[3] == "refunded 500 USD to c-1\n"
+    assert said[4] == "approved approved\n"
+    assert "rotate-keys other-bot {'cluster': 'eu-1'}\nrejected\n" in said[5]
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +141,7 @@ def test_the_wheel_works_in_a_clean_environment(wheel: Path, tmp_path: Path, gat
     def run(*arguments: str, **environment: str) -> str:
         ran = subprocess.run(
             [str(python), *arguments],
-            env={"PATH": os.environ["PATH"], "HOME": str(tmp_path), **pip_settings(), **environment},
+            env={"PATH": os.environ["PATH"], **pip_settings(), **environment},
             cwd=tmp_path,
             capture_output=True,
             text=True,
@@ -117,7 +151,8 @@ def test_the_wheel_works_in_a_clean_environment(wheel: Path, tmp_path: Path, gat
         assert ran.returncode == 0, ran.stdout + ran.stderr
         return ran.stdout
 
-    run("-m", "pip", "install", "--quiet", "--disable-pip-version-check", str(wheel))
+    pins = str(HERE / "requirements-test.txt")
+    run("-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--constraint", pins, str(wheel))
     with gateway.deciding(action):
         program = f"import holdpoint; print(holdpoint.__file__, holdpoint.require_approval({action!r}).status)"
         said = run("-c", program, HOLDPOINT_URL=gateway.agents_url, HOLDPOINT_TOKEN=token("bot"))
@@ -136,4 +171,4 @@ def test_the_wheel_works_in_a_clean_environment(wheel: Path, tmp_path: Path, gat
 
 def pip_settings() -> dict[str, str]:
     """Where this machine's pip finds packages."""
-    return {name: value for name, value in os.environ.items() if name.startswith(("PIP_", "SSL_", "REQUESTS_"))}
+    return {name: value for name, value in os.environ.items() if name == "HOME" or name.startswith(("PIP_", "SSL_", "REQUESTS_"))}

@@ -9,9 +9,8 @@ import threading
 import time
 from pathlib import Path
 
-import pytest
-
 import holdpoint
+import pytest
 from gateway import Gateway, token, until
 from holdpoint import (
     ApiError,
