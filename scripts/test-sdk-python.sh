@@ -9,8 +9,8 @@ root=$PWD home=$PWD/target/sdk-python sdk=$PWD/sdk/python
 
 step() { printf '\n==> %s\n' "$*"; }
 
-# No cache anywhere but here.
-export PIP_CACHE_DIR=$home/pip MYPY_CACHE_DIR=$home/mypy RUFF_CACHE_DIR=$home/ruff PYTHONPYCACHEPREFIX=$home/pycache
+# Caches stay in the checkout.
+export PIP_CACHE_DIR=$home/pip MYPY_CACHE_DIR=$home/mypy RUFF_CACHE_DIR=$home/ruff
 export HYPOTHESIS_STORAGE_DIRECTORY=$home/hypothesis PIP_DISABLE_PIP_VERSION_CHECK=1
 
 if ! python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
@@ -46,4 +46,5 @@ step 'mypy --strict'
 "$python" -m mypy src scripts tests "$root"/examples/python-*/*.py
 
 step 'pytest'
-"$python" -m pytest -o cache_dir="$home/pytest" "$@"
+# Two at a time: most of a test is waiting.
+"$python" -m pytest -o cache_dir="$home/pytest" -n 2 --dist worksteal "$@"

@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import TypeVar
 
 import httpx
+
 from holdpoint import AsyncHoldpoint, Holdpoint
 from holdpoint.models import Approval
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
+
 from holdpoint import PublicApproval
 from holdpoint._approvals import Waiting, open_for, require
 from holdpoint._ask import ask

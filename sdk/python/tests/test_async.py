@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 import anyio
 import anyio.to_thread
 import pytest
+
 from gateway import Gateway, token
 from holdpoint import ApprovalRejected, ApprovalTimeout, AsyncHoldpoint, require_approval_async
 

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta, timezone
 
 import httpx
 import pytest
+
 from gateway import Gateway, token, until
 from holdpoint import ApiError, ApprovalTimeout, AsyncHoldpoint, ConfigurationError, Holdpoint
 from holdpoint.models import Approval, PublicApproval

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from holdpoint import AsyncHoldpoint, ConfigurationError, Holdpoint, HoldpointError, require_approval
 
 CLIENTS = pytest.mark.parametrize("cls", [Holdpoint, AsyncHoldpoint])

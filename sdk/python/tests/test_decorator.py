@@ -7,6 +7,7 @@ import inspect
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
+
 from gateway import Gateway, token
 from holdpoint import ApprovalMismatch, ApprovalRejected, ConfigurationError, requires_approval
 

@@ -15,6 +15,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from gateway import BINARY, ROOT
 
 EXAMPLES = sorted(path.name for path in (ROOT / "examples").glob("python-*"))

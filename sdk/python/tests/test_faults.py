@@ -8,6 +8,9 @@ import time
 
 import httpx
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from gateway import Gateway, token
 from holdpoint import (
     ApiError,
@@ -23,8 +26,6 @@ from holdpoint import (
 )
 from holdpoint._approvals import WITHDRAW_WITHIN
 from holdpoint._flow import DEADLINE_GRACE
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from scripted import Fault, Play, Scripted, play
 
 NETWORK = st.sampled_from(["refuse", "lose_request", "lose_answer", "hang"]).map(Fault)

@@ -6,8 +6,10 @@ import json
 import os
 import subprocess
 import sys
+import threading
 
 import pytest
+
 from gateway import Gateway, token
 
 PROGRAM = """
@@ -28,8 +30,6 @@ except JamJetApprovalTimeout as error:
 
 @pytest.mark.parametrize("listener", ["agents_url", "admin_url"])
 def test_the_public_jamjet_client_works_unchanged(gateway: Gateway, action: str, listener: str) -> None:
-    import threading
-
     said: dict[str, dict[str, str]] = {}
 
     def run(name: str) -> None:

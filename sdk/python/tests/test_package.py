@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import sys
@@ -12,8 +11,9 @@ import zipfile
 from pathlib import Path
 
 import generate_models
-import holdpoint
 import pytest
+
+import holdpoint
 from gateway import ROOT, Gateway, token
 
 HERE = ROOT / "sdk" / "python"
@@ -135,29 +135,20 @@ pending: list[Approval] = list(Holdpoint("http://h", "t").pending())
 
 def test_the_wheel_works_in_a_clean_environment(wheel: Path, tmp_path: Path, gateway: Gateway, action: str) -> None:
     home = tmp_path / "clean"
-    venv.create(home, with_pip=True)
+    venv.create(home, with_pip=False)
     python = home / "bin" / "python"
-
-    def run(*arguments: str, **environment: str) -> str:
-        ran = subprocess.run(
-            [str(python), *arguments],
-            env={"PATH": os.environ["PATH"], **pip_settings(), **environment},
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=100,
-        )
-        assert ran.returncode == 0, ran.stdout + ran.stderr
-        return ran.stdout
-
     pins = str(HERE / "requirements-test.txt")
-    run("-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--constraint", pins, str(wheel))
+    pip = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet", "--constraint", pins, str(wheel)]
+    subprocess.run(pip, check=True)
+
     with gateway.deciding(action):
         program = f"import holdpoint; print(holdpoint.__file__, holdpoint.require_approval({action!r}).status)"
-        said = run("-c", program, HOLDPOINT_URL=gateway.agents_url, HOLDPOINT_TOKEN=token("bot"))
-    assert said.startswith(str(home))
-    assert said.endswith("approved\n")
+        environment = {"HOLDPOINT_URL": gateway.agents_url, "HOLDPOINT_TOKEN": token("bot")}
+        ran = subprocess.run(
+            [str(python), "-c", program], env=environment, cwd=tmp_path, capture_output=True, text=True, check=False
+        )
+    assert ran.stdout.startswith(str(home)), ran.stderr
+    assert ran.stdout.endswith("approved\n")
     (tmp_path / "consumer.py").write_text(CONSUMER)
     checked = subprocess.run(
         [sys.executable, "-m", "mypy", "--strict", "--python-executable", str(python), "consumer.py"],
@@ -167,8 +158,3 @@ def test_the_wheel_works_in_a_clean_environment(wheel: Path, tmp_path: Path, gat
         check=False,
     )
     assert checked.returncode == 0, checked.stdout + checked.stderr
-
-
-def pip_settings() -> dict[str, str]:
-    """Where this machine's pip finds packages."""
-    return {name: value for name, value in os.environ.items() if name == "HOME" or name.startswith(("PIP_", "SSL_", "REQUESTS_"))}

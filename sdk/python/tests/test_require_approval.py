@@ -9,8 +9,9 @@ import threading
 import time
 from pathlib import Path
 
-import holdpoint
 import pytest
+
+import holdpoint
 from gateway import Gateway, token, until
 from holdpoint import (
     ApiError,

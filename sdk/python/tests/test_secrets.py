@@ -8,6 +8,7 @@ import pickle
 import traceback
 
 import pytest
+
 from gateway import Gateway, token
 from holdpoint import ApiError, ApprovalRejected, ApprovalTimeout, GatewayError, Holdpoint
 from holdpoint._config import credential

@@ -98,9 +98,9 @@ class Holdpoint:
         outage_max: float = 600.0,
     ) -> PublicApproval:
         """Asks for approval and returns it once a reviewer has approved. Agents. See `holdpoint.require_approval`."""
+        how = Waiting(timeout, poll_interval, outage_max).checked()
         open_for = _approvals.open_for(timeout, expires_in)
         asked = ask(action, context, trace_id=trace_id, expires_in=open_for, key=idempotency_key)
-        how = Waiting(timeout, poll_interval, outage_max).checked()
         return self._run(_approvals.require(self._world, asked, how))
 
     def create(
