@@ -25,7 +25,7 @@ from holdpoint.models import Approval
 ROOT = Path(__file__).resolve().parents[3]
 BINARY = Path(os.environ.get("HOLDPOINT_BINARY", ROOT / "target" / "debug" / "holdpoint"))
 #: How long anything may take that takes moments, in seconds.
-BOUND = 30.0
+BOUND = 60.0
 
 AGENTS = ("bot", "other-bot")
 REVIEWERS = ("alice", "bob")

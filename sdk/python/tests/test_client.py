@@ -147,7 +147,7 @@ def test_settles_an_unknown_outcome(gateway: Gateway) -> None:
         held = gateway.one_of("pay")
         assert (held.kind, held.upstream, held.method) == ("call", "tools", "POST")
         alice.decide(held.id, "approved")
-        caller.join(30)
+        caller.join(60)
         assert answers[0].status_code == 502
         known = alice.get(held.id)
         assert known.outcome is not None
@@ -226,6 +226,6 @@ def test_a_changing_call_is_tried_again_while_the_gateway_restarts(own_gateway: 
         deciding = threading.Thread(target=lambda: decided.append(alice.decide(created.id, "approved").status))
         deciding.start()
         own_gateway.start()
-        deciding.join(30)
+        deciding.join(60)
         assert decided == ["approved"]
         assert until("it is approved", lambda: bot.get(created.id)).status == "approved"

@@ -55,7 +55,7 @@ def paste(folder: Path, script: str) -> str:
             start_new_session=True,
         )
         try:
-            status: int | None = shell.wait(90)
+            status: int | None = shell.wait(200)
         except subprocess.TimeoutExpired:
             status = None
         finally:

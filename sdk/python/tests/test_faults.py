@@ -70,7 +70,7 @@ def came_back_no_sooner_than_told(played: Play, until: float) -> None:
             assert request.at >= min(told, until), "Retry-After was honoured"
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(
     faults=FAULTS,
     decision=DECISIONS,
@@ -93,7 +93,7 @@ def test_at_most_one_approval_and_nothing_goes_on_without_it(
         assert isinstance(played.error, (expected, ApprovalTimeout, ApprovalExpired))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(
     faults=FAULTS,
     decision=st.sampled_from(["approved", "rejected"]),
@@ -111,7 +111,7 @@ def test_a_decision_is_found_once_the_network_is_well_again(
         assert isinstance(played.error, (ApprovalRejected, ApprovalExpired))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(faults=INTERRUPTED, decision=DECISIONS, decided_after=MOMENTS)
 def test_an_interruption_in_a_request_withdraws_what_was_asked(
     faults: list[Fault], decision: str | None, decided_after: float
@@ -122,7 +122,7 @@ def test_an_interruption_in_a_request_withdraws_what_was_asked(
         assert all(approval["status"] != "pending" for approval in played.network.approvals())
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(faults=st.lists(st.one_of(NETWORK, REFUSALS), max_size=5), pause=st.integers(0, 8), decision=DECISIONS)
 def test_an_interruption_in_a_pause_withdraws_what_was_asked(
     faults: list[Fault], pause: int, decision: str | None
@@ -300,7 +300,7 @@ def test_lost_answers_of_the_real_gateway_make_one_approval(gateway: Gateway, ac
     deciding.start()
     with Holdpoint(gateway.agents_url, token("bot"), transport=network) as bot:
         approval = bot.require_approval(action)
-    deciding.join(30)
+    deciding.join(60)
     assert approval.reason == "once"
     assert network.lost == {("POST", True), ("GET", False)}
     assert [each.id for each in gateway.approvals_of(action)] == [approval.id]

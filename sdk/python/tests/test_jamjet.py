@@ -20,7 +20,7 @@ from jamjet.cloud.exceptions import JamJetApprovalRejected, JamJetApprovalTimeou
 url, key, action = sys.argv[1:]
 cloud.configure(api_key=key, api_url=url)
 try:
-    print(json.dumps({"returned": cloud.require_approval(action, context={"usd": 500}, timeout_seconds=40)}))
+    print(json.dumps({"returned": cloud.require_approval(action, context={"usd": 500}, timeout_seconds=100)}))
 except JamJetApprovalRejected as error:
     print(json.dumps({"rejected": error.approval_id, "reason": error.reason}))
 except JamJetApprovalTimeout as error:
@@ -39,7 +39,7 @@ def test_the_public_jamjet_client_works_unchanged(gateway: Gateway, action: str,
             capture_output=True,
             text=True,
             check=False,
-            timeout=90,
+            timeout=120,
         )
         said[name] = json.loads(ran.stdout) if ran.returncode == 0 else {"error": ran.stderr}
 
@@ -53,7 +53,7 @@ def test_the_public_jamjet_client_works_unchanged(gateway: Gateway, action: str,
         for caller in callers:
             caller.start()
         for caller in callers:
-            caller.join(90)
+            caller.join(120)
     assert said[yes] == {"returned": approved[0].id}
     assert said[no] == {"rejected": rejected[0].id, "reason": "not this week"}
     assert approved[0].input == {"usd": 500}

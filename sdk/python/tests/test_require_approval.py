@@ -77,7 +77,7 @@ def test_withdraws_when_the_time_is_over(gateway: Gateway, action: str) -> None:
     began = time.monotonic()
     with gateway.agent() as bot, pytest.raises(ApprovalTimeout) as caught:
         bot.require_approval(action, timeout=0.7)
-    assert 0.6 < time.monotonic() - began < 5
+    assert 0.6 < time.monotonic() - began < 15
     assert caught.value.withdrawn
     assert caught.value.timeout == 0.7
     assert caught.value.approval_id == gateway.one_of(action, "cancelled").id
@@ -119,7 +119,7 @@ def test_withdraws_when_interrupted(own_gateway: Gateway, action: str, moment: s
             else:
                 time.sleep(1)
             child.send_signal(signal.SIGINT)
-            out, err = child.communicate(timeout=20)
+            out, err = child.communicate(timeout=60)
         finally:
             child.kill()
     assert b"KeyboardInterrupt" in err
@@ -148,8 +148,8 @@ def test_a_decision_is_known_at_once_by_long_polling(gateway: Gateway, action: s
     with gateway.reviewer() as alice:
         alice.decide(asked.id, "approved")
     decided = time.monotonic()
-    asking.join(30)
-    assert returned[0] - decided < 3
+    asking.join(60)
+    assert returned[0] - decided < 10
 
 
 @pytest.mark.parametrize("how", ["stop", "kill"])
@@ -169,7 +169,7 @@ def test_survives_a_restart_of_the_gateway_while_it_waits(own_gateway: Gateway, 
     own_gateway.start()
     with own_gateway.reviewer() as alice:
         alice.decide(asked.id, "approved")
-    asking.join(30)
+    asking.join(60)
     assert approved == [asked.id]
     assert len(own_gateway.approvals_of(action)) == 1
 
@@ -187,7 +187,7 @@ def test_waits_for_a_gateway_that_is_not_there_yet(own_gateway: Gateway, action:
     time.sleep(1)
     own_gateway.start()
     with own_gateway.deciding(action):
-        asking.join(30)
+        asking.join(60)
     assert approved == ["approved"]
 
 
@@ -299,5 +299,5 @@ def test_many_threads_share_a_client(gateway: Gateway, action: str) -> None:
         with gateway.reviewer() as alice:
             alice.bulk_decide(until("eight approvals", all_asked), "approved")
         for thread in threads:
-            thread.join(30)
+            thread.join(60)
     assert results == ["approved"] * 8
