@@ -3,6 +3,7 @@
 #   chromium, chromedriver   the reviewer's page in a real browser
 #   promtool                 the form of /metrics
 #   python3, node            upstreams that read requests with other parsers than ours
+#   python3's venv           the Python SDK
 #   kill                     signals to the gateway
 #   curl, openssl            the commands of the examples
 #   cc                       the embedded database and the cryptography
@@ -28,6 +29,8 @@ need procps kill
 need curl curl
 need openssl openssl
 need build-essential cc
+# Debian ships what makes a virtual environment apart from Python, and without a command.
+if ! python3 -c 'import ensurepip, venv' 2>/dev/null; then packages+=(python3-venv); fi
 
 if [ "${#packages[@]}" -eq 0 ]; then exit 0; fi
 if ! command -v apt-get >/dev/null; then
