@@ -49,9 +49,10 @@ export async function reviewed(
 ): Promise<{ gateway: Gateway; environment: { [name: string]: string } }> {
   const gateway = await Gateway.start(t);
   const reviewer = gateway.reviewer();
+  const over = new AbortController();
   const timer = setInterval(async () => {
     try {
-      const { approvals } = await reviewer.list({ status: "pending" });
+      const { approvals } = await reviewer.list({ status: "pending", signal: over.signal });
       for (const { id, name } of approvals) {
         if (name === "deploy") await reviewer.decide(id, "approved");
         if (name === "drop") await reviewer.decide(id, "rejected", { reason: "keep it" });
@@ -60,6 +61,9 @@ export async function reviewed(
       // The next round comes soon; what is missing in the end fails the test.
     }
   }, 50);
-  t.after(() => clearInterval(timer));
+  t.after(() => {
+    clearInterval(timer);
+    over.abort();
+  });
   return { gateway, environment: { HOLDPOINT_URL: `${gateway.proxy}/_holdpoint`, HOLDPOINT_TOKEN: token("bot") } };
 }
