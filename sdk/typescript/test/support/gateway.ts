@@ -44,9 +44,9 @@ export async function freePort(): Promise<number> {
   return address.port;
 }
 
-/** Asks until there is something, for at most ten seconds. */
+/** Asks until there is something, for at most thirty seconds. */
 export async function until<T>(what: string, ask: () => Promise<T | undefined | false>): Promise<T> {
-  const end = Date.now() + 10_000;
+  const end = Date.now() + 30_000;
   for (;;) {
     const found = await ask();
     if (found !== undefined && found !== false) return found;

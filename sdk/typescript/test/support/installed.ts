@@ -19,7 +19,7 @@ export async function printed(
   environment: { [name: string]: string } = {},
 ): Promise<string> {
   const env = { PATH: process.env["PATH"] ?? "", HOME: process.env["HOME"] ?? "", ...environment };
-  const { stdout } = await run(program, given, { cwd, env, timeout: 60_000, maxBuffer: 1e7 });
+  const { stdout } = await run(program, given, { cwd, env, timeout: 120_000, maxBuffer: 1e7 });
   return stdout;
 }
 

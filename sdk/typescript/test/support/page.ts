@@ -23,7 +23,7 @@ export function blocks(page: string): Block[] {
 
 const MARK = "----- end of block";
 /** How long a page may take, in milliseconds. */
-const BOUND_MS = 90_000;
+const BOUND_MS = 240_000;
 
 /** Runs a page in a folder. */
 export async function runPage(page: string, folder: string, environment: { [name: string]: string }): Promise<void> {
