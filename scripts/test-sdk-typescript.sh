@@ -36,6 +36,7 @@ step 'biome'
 biome=$(find test/binaries/node_modules/@biomejs -name biome -type f 2>/dev/null | head -1)
 if [ -n "$biome" ]; then
     "$biome" check --error-on-warnings .
+    "$biome" check --error-on-warnings --config-path=. ../../examples/typescript-*
 else
     echo 'the linter has no package for this machine: skipped'
 fi

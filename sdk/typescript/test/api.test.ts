@@ -337,11 +337,11 @@ test("what cannot be used is refused before anything is sent", async () => {
 
 test("URL and token come from the environment where they are not given", async (t) => {
   const gateway = await Gateway.start(t);
-  process.env["HOLDPOINT_URL"] = `${gateway.proxy}/_holdpoint/`;
-  process.env["HOLDPOINT_TOKEN"] = `${token("bot")}\n`;
+  process.env.HOLDPOINT_URL = `${gateway.proxy}/_holdpoint/`;
+  process.env.HOLDPOINT_TOKEN = `${token("bot")}\n`;
   t.after(() => {
-    delete process.env["HOLDPOINT_URL"];
-    delete process.env["HOLDPOINT_TOKEN"];
+    delete process.env.HOLDPOINT_URL;
+    delete process.env.HOLDPOINT_TOKEN;
   });
   const { id } = await new Holdpoint().create("a");
   assert.equal((await gateway.all())[0]?.id, id);

@@ -15,7 +15,7 @@ import fc from "fast-check";
 import { type Fault, type Outage, type Plan, ScriptedGateway } from "./support/scripted.js";
 import { VirtualTime } from "./support/virtual-time.js";
 
-const RUNS = Number(process.env["PROPERTY_RUNS"] ?? 120);
+const RUNS = Number(process.env.PROPERTY_RUNS ?? 120);
 const TOKEN = "hp_the_token_of_the_properties";
 const MINUTE = 60_000;
 

@@ -44,6 +44,8 @@ test("the code of the page compiles as it stands and does what it says", async (
 test("every error and every operation is on the page", async () => {
   const exported = await import("@holdpoint/client");
   for (const name of Object.keys(exported).filter((name) => name !== "VERSION")) assert.ok(page.includes(`\`${name}`), name);
-  const operations = Object.getOwnPropertyNames(exported.Holdpoint.prototype).filter((name) => !["constructor", "url"].includes(name));
+  const operations = Object.getOwnPropertyNames(exported.Holdpoint.prototype).filter(
+    (name) => !["constructor", "url"].includes(name),
+  );
   for (const name of operations) assert.ok(page.includes(`\`${name}\``), name);
 });

@@ -39,7 +39,7 @@ async function deployScript(gateway: Gateway, credential = token("bot")) {
   assert.ok(block !== undefined);
   const script = `set -euo pipefail\n${block.text}\nrequire_approval deploy\necho DEPLOYED`;
   const child = spawn("bash", ["-c", script], {
-    env: { PATH: process.env["PATH"] ?? "", HOLDPOINT_URL: `${gateway.proxy}/_holdpoint`, HOLDPOINT_TOKEN: credential },
+    env: { PATH: process.env.PATH ?? "", HOLDPOINT_URL: `${gateway.proxy}/_holdpoint`, HOLDPOINT_TOKEN: credential },
     stdio: ["ignore", "pipe", "pipe"],
     detached: true,
   });

@@ -47,7 +47,7 @@ test("Deno, with and without the permission to read the environment", async (t) 
   const run = ["run", "--no-prompt", "--no-remote", "--node-modules-dir=manual", "--allow-net=127.0.0.1"];
   const allowed = [...run, "--allow-env=HOLDPOINT_URL,HOLDPOINT_TOKEN", "main.mjs"];
   assert.deepEqual(JSON.parse(await printed(deno, allowed, folder, settings)), EXPECTED);
-  const given = { url: environment["HOLDPOINT_URL"], token: environment["HOLDPOINT_TOKEN"] };
+  const given = { url: environment.HOLDPOINT_URL, token: environment.HOLDPOINT_TOKEN };
   const call = `import { smoke } from "./smoke.mjs"; console.log(JSON.stringify(await smoke(${JSON.stringify(given)})));`;
   await writeFile(join(folder, "given.mjs"), call);
   assert.deepEqual(JSON.parse(await printed(deno, [...run, "given.mjs"], folder, settings)), EXPECTED);
@@ -77,7 +77,7 @@ test("workerd, the runtime of Cloudflare Workers", async (t) => {
     log += text;
   });
   t.after(() => child.kill("SIGKILL"));
-  const body = JSON.stringify({ url: environment["HOLDPOINT_URL"], token: environment["HOLDPOINT_TOKEN"] });
+  const body = JSON.stringify({ url: environment.HOLDPOINT_URL, token: environment.HOLDPOINT_TOKEN });
   const answer = await until("workerd answers", async () => {
     assert.equal(child.exitCode, null, log);
     return await fetch(`http://127.0.0.1:${port}/`, { method: "POST", body }).catch(() => undefined);
@@ -104,7 +104,7 @@ test("the Edge Runtime of Vercel", async (t) => {
       if (!(name in loaded)) (0, eval)("(function (exports, require) {" + sources[name] + "})")((loaded[name] = {}), load);
       return loaded[name];
     }
-    load("./smoke.mjs").smoke(${JSON.stringify({ url: environment["HOLDPOINT_URL"], token: environment["HOLDPOINT_TOKEN"] })})`;
+    load("./smoke.mjs").smoke(${JSON.stringify({ url: environment.HOLDPOINT_URL, token: environment.HOLDPOINT_TOKEN })})`;
   const vm = new EdgeVM({ codeGeneration: { strings: true, wasm: false } });
   assert.deepEqual(JSON.parse(JSON.stringify(await vm.evaluate<Promise<unknown>>(loader))), EXPECTED);
 });

@@ -14,7 +14,7 @@ import { Holdpoint, type HoldpointOptions } from "@holdpoint/client";
 /** The checkout. This file runs from build/test/support. */
 export const CHECKOUT = fileURLToPath(new URL("../../../../../", import.meta.url));
 /** The gateway's binary; scripts/test-sdk-typescript.sh builds it. */
-export const BINARY = process.env["HOLDPOINT_BINARY"] ?? join(CHECKOUT, "target/debug/holdpoint");
+export const BINARY = process.env.HOLDPOINT_BINARY ?? join(CHECKOUT, "target/debug/holdpoint");
 
 /** The credential of a person or a program. */
 export const token = (id: string) => `hp_test_${id}_credential`;
@@ -107,7 +107,7 @@ ${(home.keys ?? []).map((line) => `${line}\n`).join("")}`;
   async start(): Promise<void> {
     const child = spawn(BINARY, ["serve", "-c", "holdpoint.yaml"], {
       cwd: this.folder,
-      env: { PATH: process.env["PATH"] ?? "" },
+      env: { PATH: process.env.PATH ?? "" },
       stdio: ["ignore", "ignore", "pipe"],
     });
     this.#child = child;

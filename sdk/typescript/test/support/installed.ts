@@ -18,7 +18,7 @@ export async function printed(
   cwd: string,
   environment: { [name: string]: string } = {},
 ): Promise<string> {
-  const env = { PATH: process.env["PATH"] ?? "", HOME: process.env["HOME"] ?? "", ...environment };
+  const env = { PATH: process.env.PATH ?? "", HOME: process.env.HOME ?? "", ...environment };
   const { stdout } = await run(program, given, { cwd, env, timeout: 120_000, maxBuffer: 1e7 });
   return stdout;
 }

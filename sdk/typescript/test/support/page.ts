@@ -50,7 +50,7 @@ async function paste(script: string, folder: string, environment: { [name: strin
     cwd: folder,
     detached: true,
     stdio: ["ignore", "pipe", "pipe"],
-    env: { ...environment, HOME: process.env["HOME"] ?? "", PATH: `${dirname(BINARY)}:${process.env["PATH"]}` },
+    env: { ...environment, HOME: process.env.HOME ?? "", PATH: `${dirname(BINARY)}:${process.env.PATH}` },
   });
   let output = "";
   for (const stream of [shell.stdout, shell.stderr]) {
