@@ -76,7 +76,6 @@ export class Transport {
       const tried = await this.#attempt(request);
       let failure: HoldpointApiError | HoldpointUnreachable;
       if (tried instanceof Lost) {
-        request.onDoubt?.();
         failure = new HoldpointUnreachable(this.url, tries, tried.why);
         silentSince ??= now();
         const over = now() - silentSince >= (request.outageMs ?? Number.POSITIVE_INFINITY);
@@ -114,6 +113,8 @@ export class Transport {
     try {
       return await Promise.race([this.#exchange(request, controller.signal), ended]);
     } catch (error) {
+      // It was sent, whoever gave up on it: the server may have done what it was asked.
+      request.onDoubt?.();
       if (signal?.aborted) throw signal.reason;
       if (error instanceof HoldpointProtocolError) throw error;
       return new Lost(late ? `no answer within ${Math.round(ms)} ms` : this.#redact(reason(error)));

@@ -101,6 +101,24 @@ test("an aborted signal withdraws the approval and rejects with the signal's rea
   assert.deepEqual([approval?.status, approval?.reason], ["cancelled", "the caller does not wait any more"]);
 });
 
+test("a signal that is aborted while the creation is under way withdraws what was created", async (t) => {
+  const gateway = await Gateway.start(t);
+  const controller = new AbortController();
+  // The gateway has created it, and the caller gives up before the answer is there.
+  const slow: typeof fetch = async (input, init) => {
+    if (!String(input).endsWith("/v1/approvals") || controller.signal.aborted) return await fetch(input, init);
+    await fetch(input, { ...init, signal: null });
+    controller.abort(new Error("enough"));
+    return await new Promise<never>(() => undefined);
+  };
+  const error = await failure(gateway.agent({ fetch: slow }).requireApproval("deploy", { signal: controller.signal }));
+  assert.equal(error instanceof Error && error.message, "enough");
+  assert.deepEqual(
+    (await gateway.all()).map(({ status }) => status),
+    ["cancelled"],
+  );
+});
+
 test("a signal that is aborted before sends nothing", async (t) => {
   const gateway = await Gateway.start(t);
   const error = await failure(gateway.agent().requireApproval("deploy", { signal: AbortSignal.abort() }));

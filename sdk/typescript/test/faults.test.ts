@@ -61,8 +61,15 @@ interface Ended {
 }
 
 /** One question in virtual time, and how it ended. */
-async function ask(script: { faults: Fault[]; outages: Outage[]; plan: Plan; timeoutMs: number; abortAt: number | undefined }) {
-  const time = new VirtualTime();
+async function ask(script: {
+  faults: Fault[];
+  outages: Outage[];
+  plan: Plan;
+  timeoutMs: number;
+  abortAt: number | undefined;
+  seed: number;
+}) {
+  const time = new VirtualTime(script.seed);
   const gateway = new ScriptedGateway(time, [...script.faults], script.outages, script.plan);
   const client = new Holdpoint({ url: "http://gateway.test", token: TOKEN, fetch: gateway.fetch });
   const ended = await time.run<Ended>(async () => {
@@ -85,6 +92,7 @@ const script = fc.record({
   plan,
   timeoutMs: fc.oneof(fc.integer({ min: 1, max: 5_000 }), fc.integer({ min: 5_000, max: 30 * MINUTE })),
   abortAt: fc.option(fc.integer({ min: 0, max: 20 * MINUTE }), { nil: undefined, freq: 3 }),
+  seed: fc.nat(),
 });
 
 type Script = typeof script extends fc.Arbitrary<infer S> ? S : never;
@@ -148,9 +156,8 @@ test("whoever stops asking leaves nothing open, if the gateway can be reached", 
       const { gateway, ended } = await ask(script);
       const end = Math.min(script.timeoutMs, script.abortAt ?? script.timeoutMs);
       const away = script.outages.some(({ from, to }) => from <= end + 5_000 && end <= to);
-      fc.pre(!away && gateway.met === script.faults.filter(({ kind }) => kind !== "none").length);
-      const lastFault = script.faults.length;
-      fc.pre(gateway.sent.length > lastFault && (gateway.sent[lastFault]?.at ?? 0) <= end);
+      // What the wire does to the withdrawal itself is not the question here.
+      fc.pre(!away && gateway.calm && gateway.lastMetAt < end);
       const open = gateway.approvals.filter(({ status }) => status === "pending");
       assert.deepEqual(open, [], inspect(ended.error));
       if (ended.error instanceof ApprovalTimeout && gateway.approvals.length === 1) assert.ok(ended.error.withdrawn);
@@ -164,6 +171,7 @@ test("five minutes without the gateway, and then some faults, do not lose an app
     faults: fc.array(fault, { maxLength: 6 }),
     outages,
     plan: fc.record({ after: fc.integer({ min: 0, max: 20 * MINUTE }), status: fc.constant("approved" as const) }),
+    seed: fc.nat(),
   });
   await fc.assert(
     fc.asyncProperty(patient, async (given) => {

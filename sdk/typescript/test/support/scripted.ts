@@ -48,8 +48,8 @@ export class ScriptedGateway {
   readonly approvals: Record[] = [];
   /** The most requests that were under way at the same time. */
   most = 0;
-  /** Requests that met a fault of the script. */
-  met = 0;
+  /** When the last fault of the script was met. */
+  lastMetAt = 0;
   #underWay = 0;
 
   constructor(
@@ -58,6 +58,11 @@ export class ScriptedGateway {
     private readonly outages: Outage[],
     private readonly plan: Plan,
   ) {}
+
+  /** Whether the script holds no more faults. */
+  get calm(): boolean {
+    return this.faults.every(({ kind }) => kind === "none");
+  }
 
   readonly fetch: typeof fetch = async (input, init) => {
     const path = new URL(String(input)).pathname;
@@ -94,7 +99,7 @@ export class ScriptedGateway {
   async #serve(sent: Sent, wait: number): Promise<Response> {
     if (this.outages.some(({ from, to }) => from <= this.time.now && this.time.now < to)) throw refused();
     const fault = this.faults.shift() ?? { kind: "none" };
-    if (fault.kind !== "none") this.met += 1;
+    if (fault.kind !== "none") this.lastMetAt = this.time.now;
     switch (fault.kind) {
       case "request lost":
         throw refused();

@@ -14,6 +14,12 @@ export class VirtualTime {
   now = 0;
   #timers = new Map<number, Timer>();
   #last = 0;
+  #chance: number;
+
+  /** `seed` makes what is random the same in every run. */
+  constructor(seed: number) {
+    this.#chance = seed >>> 0;
+  }
 
   /** Runs `work` with the global timers and clocks replaced, until its promise is settled. */
   async run<T>(work: () => Promise<T>): Promise<T> {
@@ -22,17 +28,23 @@ export class VirtualTime {
       clearTimeout: globalThis.clearTimeout,
       date: Date.now,
       clock: performance.now,
+      random: Math.random,
     };
     const replace = { setTimeout: this.setTimeout, clearTimeout: this.clearTimeout };
     Object.assign(globalThis, replace);
     Date.now = () => EPOCH + this.now;
     performance.now = () => this.now;
+    Math.random = () => {
+      this.#chance = (Math.imul(this.#chance, 1664525) + 1013904223) >>> 0;
+      return this.#chance / 2 ** 32;
+    };
     try {
       return await this.#drive(work());
     } finally {
       Object.assign(globalThis, { setTimeout: real.setTimeout, clearTimeout: real.clearTimeout });
       Date.now = real.date;
       performance.now = real.clock;
+      Math.random = real.random;
     }
   }
 
@@ -45,11 +57,6 @@ export class VirtualTime {
   readonly clearTimeout = (id: number | undefined): void => {
     if (id !== undefined) this.#timers.delete(id);
   };
-
-  /** Timers that somebody forgot to clear, apart from those that belong to the test. */
-  get timers(): number {
-    return this.#timers.size;
-  }
 
   async #drive<T>(work: Promise<T>): Promise<T> {
     let settled = false;
