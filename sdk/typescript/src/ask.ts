@@ -60,9 +60,10 @@ export async function follow(
 ): Promise<PublicApproval | Approval> {
   const { signal } = options;
   const least = milliseconds("pollIntervalMs", options.pollIntervalMs ?? 5_000, 100, 3_600_000);
+  const over = () => new OutOfTime(new HoldpointUnreachable(transport.url, 0, "the time is over"));
   for (;;) {
     const begun = now();
-    if (begun >= deadline) throw new OutOfTime(new HoldpointUnreachable(transport.url, 0, "the time is over"));
+    if (begun >= deadline) throw over();
     const waitMs = Math.min(LONG_POLL_MS, Math.floor(deadline - begun));
     const path = `/v1/approvals/${id}?wait=${waitMs}ms`;
     const { outageMs } = settings;
@@ -71,7 +72,10 @@ export async function follow(
     if (approval.status !== "pending") return approval;
     // The server says how far apart looks should be; one that it held back for so long has kept that distance already.
     const gap = Math.max(least, answer.retryAfterMs ?? 0) - (now() - begun);
-    if (gap > 0) await sleep(Math.min(gap, deadline - now()), signal);
+    const left = deadline - now();
+    if (gap > 0) await sleep(Math.min(gap, left), signal);
+    // Timers may fire a little early: what was to be slept to the end is over.
+    if (gap >= left) throw over();
   }
 }
 
