@@ -4,6 +4,7 @@
 #   promtool                 the form of /metrics
 #   python3, node            upstreams that read requests with other parsers than ours
 #   python3's venv           the Python SDK
+#   npm, jq                  the TypeScript client, and the recipes for curl
 #   kill                     signals to the gateway
 #   curl, openssl            the commands of the examples
 #   cc                       the embedded database and the cryptography
@@ -25,6 +26,8 @@ need chromium-driver chromedriver
 need prometheus promtool
 need python3 python3
 need nodejs node
+need npm npm
+need jq jq
 need procps kill
 need curl curl
 need openssl openssl
