@@ -3,6 +3,7 @@
 #   node/       Node.js 22, both conformance suites, the TypeScript SDKs, servers and the inspector (tests/mcp/tools/node)
 #   python-1/   the 1.x line of the Python SDK with what is built on it: openai-agents, langchain-mcp-adapters
 #   python-2/   the 2.x line with what is built on it: fastmcp, a stdio server, and pytest for the tests themselves
+#   rmcp/       a client on the Rust SDK, built from tests/mcp/clients/rmcp by its own lock file
 # What is there already, from the same pins, is left alone. System packages that are missing (npm, Python's venv) are
 # installed on Debian or Ubuntu, as root or with sudo.
 set -euo pipefail
@@ -73,3 +74,5 @@ for line in python-1 python-2; do
     "$tools/$line/bin/python" -m pip check >/dev/null
     stamp_of "$pins/$line/requirements.txt" >"$tools/$line/.pins"
 done
+
+CARGO_TARGET_DIR="$PWD/$tools/rmcp" cargo build --locked --quiet --manifest-path tests/mcp/clients/rmcp/Cargo.toml
