@@ -214,6 +214,8 @@ class Setup:
     upstreams: dict[str, str | list[str]]
     rules: list[dict[str, Any]]
     agents: list[str] = field(default_factory=list)
+    # Agents whose held calls are answered after a time of their own.
+    impatient: dict[str, str] = field(default_factory=dict)
     anonymous: bool = False
     protocol: str = "mcp"
     default: str = "block"
@@ -237,8 +239,10 @@ class Setup:
         }
         if self.anonymous:
             config["anonymous"] = True
-        if self.agents:
-            config["agents"] = [{"id": name, "token_sha256": digest(token_of(name))} for name in self.agents]
+        agents = [(name, {}) for name in self.agents]
+        agents += [(name, {"inline_budget": budget}) for name, budget in self.impatient.items()]
+        if agents:
+            config["agents"] = [{"id": name, "token_sha256": digest(token_of(name))} | more for name, more in agents]
         path = folder / "holdpoint.yaml"
         path.write_text(json.dumps(config, indent=1))
         return path
@@ -298,9 +302,9 @@ class Gateway:
 
         return wait_for(f"an approval of {agent} is pending", found, seconds)
 
-    def status(self, approval: str) -> str:
-        """Where an approval stands."""
-        return self._ask("GET", f"/v1/approvals/{approval}")["status"]
+    def approval(self, approval: str) -> dict[str, Any]:
+        """An approval as it stands."""
+        return self._ask("GET", f"/v1/approvals/{approval}")
 
     def decide(self, approval: str, decision: str, reason: str) -> None:
         """Decides as the reviewer."""

@@ -86,7 +86,7 @@ async def told(label: str, calling: Any) -> bool:
 
 async def run(client: Client, options: argparse.Namespace) -> None:
     """One scenario."""
-    arguments = arguments_of(options.tool, options.key)
+    arguments = json.loads(options.arguments) if options.arguments else arguments_of(options.tool, options.key)
     match options.scenario:
         case "list":
             emit("result", label="list", is_error=False, tools=await client.list())
@@ -108,16 +108,19 @@ async def run(client: Client, options: argparse.Namespace) -> None:
                 await calling
             except BaseException as error:  # noqa: BLE001: a cancelled call ends by an exception of its own
                 emit("error", label="cancelled", text=described(error))
+        case other:
+            raise ValueError(f"there is no scenario {other}")
 
 
-async def session_alive(client: Client, key: str) -> tuple[bool, str]:
-    """Whether one more call works, and what was said."""
+async def session_alive(client: Client, options: argparse.Namespace) -> tuple[bool, str]:
+    """Whether one more harmless call works, and what was said."""
+    key = f"alive-{options.key}"
+    tool, arguments, expected = json.loads(options.alive) if options.alive else ("safe_echo", {"text": key}, key)
     try:
-        calling = client.call("safe_echo", {"text": f"alive-{key}"}, None)
-        outcome = await asyncio.wait_for(calling, CONNECT_SECONDS)
+        outcome = await asyncio.wait_for(client.call(tool, arguments, None), CONNECT_SECONDS)
     except (asyncio.TimeoutError, Exception) as error:  # noqa: BLE001: dead in whatever way
         return False, described(error)
-    return not outcome.is_error and f"alive-{key}" in outcome.text, outcome.text
+    return not outcome.is_error and expected in outcome.text, outcome.text
 
 
 async def connected(open_client: Open, options: argparse.Namespace) -> None:
@@ -125,7 +128,7 @@ async def connected(open_client: Open, options: argparse.Namespace) -> None:
     async with open_client(options) as client:
         emit("connected", protocol_version=client.revision)
         await run(client, options)
-        alive, said = await session_alive(client, options.key)
+        alive, said = await session_alive(client, options)
         emit("done", session_alive=alive, text=said)
 
 
@@ -134,8 +137,10 @@ def main(open_client: Open) -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--url", required=True)
     parser.add_argument("--token", default="")
-    parser.add_argument("--scenario", required=True, choices=("list", "allowed", "blocked", "held", "held-short", "cancel"))
+    parser.add_argument("--scenario", required=True)
     parser.add_argument("--tool", help="another tool than the scenario's own")
+    parser.add_argument("--arguments", help="its arguments, as JSON, where it is none of the fixture's")
+    parser.add_argument("--alive", help="the harmless call: [tool, arguments, text to be found], as JSON")
     parser.add_argument("--key", default="k")
     parser.add_argument("--era", default="default", choices=("default", "legacy"))
     options = parser.parse_args()

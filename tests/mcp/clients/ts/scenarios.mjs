@@ -57,7 +57,7 @@ function line() {
 }
 
 async function scenario(client, options) {
-  const given = argumentsOf(options.tool, options.key);
+  const given = options.arguments ? JSON.parse(options.arguments) : argumentsOf(options.tool, options.key);
   switch (options.scenario) {
     case "list":
       emit("result", { label: "list", is_error: false, tools: await client.list() });
@@ -84,10 +84,13 @@ async function scenario(client, options) {
   }
 }
 
-async function sessionAlive(client, key) {
+// Whether one more harmless call works, and what was said.
+async function sessionAlive(client, options) {
+  const key = `alive-${options.key}`;
+  const [tool, given, expected] = options.alive ? JSON.parse(options.alive) : ["safe_echo", { text: key }, key];
   try {
-    const { is_error, text } = outcome(await client.call("safe_echo", { text: `alive-${key}` }, {}));
-    return { session_alive: !is_error && text.includes(`alive-${key}`), text };
+    const { is_error, text } = outcome(await client.call(tool, given, {}));
+    return { session_alive: !is_error && text.includes(expected), text };
   } catch (error) {
     return { session_alive: false, text: described(error) };
   }
@@ -102,6 +105,8 @@ export async function main(connect) {
       token: { type: "string", default: "" },
       scenario: text,
       tool: text,
+      arguments: text,
+      alive: text,
       key: { type: "string", default: "k" },
       era: { type: "string", default: "default" },
     },
@@ -112,7 +117,7 @@ export async function main(connect) {
     const client = await connect(options);
     emit("connected", { protocol_version: client.revision });
     await scenario(client, options);
-    emit("done", await sessionAlive(client, options.key));
+    emit("done", await sessionAlive(client, options));
     await client.close();
   } catch (error) {
     emit("error", { label: "session", text: described(error) });

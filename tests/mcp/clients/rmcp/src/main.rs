@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::time::timeout;
 
+const CONNECT: Duration = Duration::from_secs(20);
 const CANCEL: Duration = Duration::from_secs(2);
 const SHORT: Duration = Duration::from_secs(3);
 /// After this long a call that should have been over is: the library hangs.
@@ -64,7 +65,11 @@ async fn told(client: &Client, label: &str, parameters: CallToolRequestParams, l
 }
 
 async fn scenario(client: &Client, options: &HashMap<String, String>) -> Result<(), String> {
-    let call = || parameters(&options["tool"], arguments(&options["tool"], &options["key"]));
+    let given = match options.get("arguments") {
+        Some(text) => serde_json::from_str(text).map_err(|error| format!("--arguments: {error}"))?,
+        None => arguments(&options["tool"], &options["key"]),
+    };
+    let call = || parameters(&options["tool"], given.clone());
     match options["scenario"].as_str() {
         "list" => {
             let tools = client.list_all_tools().await.map_err(|error| error.to_string())?;
@@ -85,18 +90,22 @@ async fn scenario(client: &Client, options: &HashMap<String, String>) -> Result<
     Ok(())
 }
 
-/// Whether one more call works, and what was said.
-async fn alive(client: &Client, key: &str) -> Value {
-    let said = format!("alive-{key}");
-    match timeout(Duration::from_secs(20), client.call_tool(parameters("safe_echo", json!({ "text": said })))).await {
+/// Whether one more harmless call works, and what was said.
+async fn alive(client: &Client, options: &HashMap<String, String>) -> Result<Value, String> {
+    let key = format!("alive-{}", options["key"]);
+    let (tool, given, expected): (String, Value, String) = match options.get("alive") {
+        Some(text) => serde_json::from_str(text).map_err(|error| format!("--alive: {error}"))?,
+        None => ("safe_echo".to_owned(), json!({ "text": key }), key),
+    };
+    Ok(match timeout(CONNECT, client.call_tool(parameters(&tool, given))).await {
         Ok(Ok(result)) => {
             let text = text(&result);
-            let works = result.is_error != Some(true) && text.contains(&said);
+            let works = result.is_error != Some(true) && text.contains(&expected);
             json!({ "session_alive": works, "text": text })
         }
         Ok(Err(error)) => json!({ "session_alive": false, "text": error.to_string() }),
-        Err(_) => json!({ "session_alive": false, "text": "no answer within 20 s" }),
-    }
+        Err(_) => json!({ "session_alive": false, "text": format!("no answer within {CONNECT:?}") }),
+    })
 }
 
 fn options() -> Result<HashMap<String, String>, String> {
@@ -135,7 +144,7 @@ async fn run(options: &HashMap<String, String>) -> Result<(), String> {
     let peer = client.peer_info().and_then(|peer| serde_json::to_value(&*peer).ok()).unwrap_or_default();
     emit("connected", json!({ "protocol_version": peer.get("protocolVersion") }));
     scenario(&client, options).await?;
-    emit("done", alive(&client, &options["key"]).await);
+    emit("done", alive(&client, options).await?);
     client.cancel().await.map_err(|error| error.to_string())?;
     Ok(())
 }
