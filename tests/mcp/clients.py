@@ -14,18 +14,25 @@ from harness import HERE, NODE, PYTHON_1, PYTHON_2, TOOLS, Child, wait_for
 # A client gives up by itself before this.
 RUN_SECONDS = 130
 
+# Where an answer of the gateway's own says what became of the call.
+DECISION = "dev.holdpoint/decision"
+
 PROGRAMS = HERE / "clients"
 
 
 @dataclass(frozen=True)
 class Program:
-    """A client. `shows_meta`: whether it hands `_meta` to its caller; `modern`: whether it speaks 2026-07-28."""
+    """A client. `shows_meta`: whether it hands `_meta` to its caller; `modern`: whether it speaks 2026-07-28.
+
+    `leaves_silently`: a call that it gives up is given up inside it alone, its stream stays open and nobody is told.
+    """
 
     name: str
     command: tuple[str | Path, ...]
     era: str = "default"
     shows_meta: bool = True
     modern: bool = False
+    leaves_silently: bool = False
 
 
 def python(version: Path, name: str) -> tuple[Path, ...]:
@@ -44,12 +51,12 @@ ALL = (
     Program("typescript-1", node("sdk1")),
     Program("typescript-2", node("sdk2")),
     Program("typescript-2-modern", node("sdk2"), era="modern", modern=True),
-    Program("python-1", python(PYTHON_1, "sdk1")),
+    Program("python-1", python(PYTHON_1, "sdk1"), leaves_silently=True),
     Program("python-2", python(PYTHON_2, "sdk2"), modern=True),
     Program("python-2-legacy", python(PYTHON_2, "sdk2"), era="legacy"),
     Program("fastmcp-4", python(PYTHON_2, "fastmcp4"), modern=True),
-    Program("openai-agents", python(PYTHON_1, "openai_agents")),
-    Program("langchain", python(PYTHON_1, "langchain_adapters"), shows_meta=False),
+    Program("openai-agents", python(PYTHON_1, "openai_agents"), leaves_silently=True),
+    Program("langchain", python(PYTHON_1, "langchain_adapters"), shows_meta=False, leaves_silently=True),
     Program("rmcp-3", RMCP),
     Program("rmcp-3-modern", RMCP, era="modern", modern=True),
 )
@@ -124,3 +131,15 @@ def running(program: Program, url: str, call: Call) -> Iterator[Running]:
     # The libraries report usage to nobody, and look for no tracing service.
     with Child(command, stdin=True, OPENAI_AGENTS_DISABLE_TRACING="1", DO_NOT_TRACK="1") as child:
         yield Running(child)
+
+
+def refused(result: dict[str, Any], program: Program, status: str, *words: str) -> None:
+    """A result that the model can read, saying that nothing was executed."""
+    assert result["is_error"] is True
+    for word in ("NOT executed", *words):
+        assert word in result["text"], result["text"]
+    # Clients check structured content against the tool's schema, or show it in place of the text.
+    assert result["structured"] is None
+    if program.shows_meta:
+        decision = result["meta"][DECISION]
+        assert (decision["status"], decision["executed"]) == (status, False)

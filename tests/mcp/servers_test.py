@@ -15,8 +15,7 @@ from typing import Any
 import pytest
 
 import harness
-from clients import ALL, Call, Program, running
-from clients_test import refused
+from clients import ALL, Call, Program, refused, running
 from conftest import PEOPLE, supported
 from harness import MODULES, NODE, PYTHON_2, Child, Gateway, Setup, token_of, wait_for
 
