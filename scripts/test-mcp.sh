@@ -5,7 +5,8 @@
 #   scripts/test-mcp.sh -k python-1      the same with arguments for pytest
 #   scripts/test-mcp.sh --conformance    only: do the same conformance checks pass straight and through the gateway?
 #
-# What this gateway says itself that it does not have is skipped. HOLDPOINT_BIN names another binary; none is built then.
+# What this gateway says itself that it does not have is skipped. HOLDPOINT_BIN names another binary; none is built
+# then. HOLDPOINT_MCP_WORKERS says how many tests run at once.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -18,4 +19,5 @@ if [ "${1:-}" = --conformance ]; then
     shift
     exec "$python" tests/mcp/conformance.py --gateway "$@"
 fi
-exec "$python" -m pytest -p no:cacheprovider -ra tests/mcp "$@"
+# The tests mostly wait: for programs to start, for holds to end. Each worker has a fixture and a gateway of its own.
+exec "$python" -m pytest -p no:cacheprovider -ra -n "${HOLDPOINT_MCP_WORKERS:-3}" --dist loadgroup tests/mcp "$@"

@@ -10,6 +10,9 @@ import conformance
 from harness import fixture
 from relay import relay
 
+# Its marks are taken once, by one worker.
+pytestmark = pytest.mark.xdist_group("conformance")
+
 # What the fixture must reach by itself; without it the comparison would compare little.
 FULL_MARKS = {"0.1 sessions": 44, "0.2 2025-11-25": 84, "0.2 2026-07-28": 164}
 # The fixture itself has no tasks: these scenarios are there for a gateway that has them.
