@@ -12,20 +12,13 @@ import clients
 import harness
 from harness import Fixture, Gateway, Setup
 
-# A client that says early, by configuration, that it gives up early.
-IMPATIENT = "impatient"
+# Ends the name of a client's second agent, whose held calls are answered before anybody decides.
+BRIEF = "-brief"
 
 PEOPLE = {"group": "people", "count": 1}
 RULES = [
     {"id": "harmless", "match": "safe_*", "action": "allow"},
     {"id": "no-deletes", "match": "delete_repo", "action": "block", "reason": "Repositories are never deleted."},
-    {
-        "id": "held-briefly",
-        "match": "held_tool",
-        "when": 'args.key.startsWith("brief-")',
-        "action": "require_approval",
-        "approval": {"approvers": PEOPLE, "hold": "2s", "expires_in": "10m"},
-    },
     {
         "id": "held",
         "match": "held_tool",
@@ -87,7 +80,7 @@ def gateway(upstream: Fixture, tmp_path_factory: pytest.TempPathFactory) -> Iter
     """The real gateway before the fixture, with an agent for every client."""
     folder = tmp_path_factory.mktemp("gateway")
     names = [program.name for program in clients.ALL]
-    setup = Setup({"fixture": upstream.url}, RULES, names, impatient={IMPATIENT: "4s"})
+    setup = Setup({"fixture": upstream.url}, RULES, names, impatient={name + BRIEF: "2s" for name in names})
     supported(Setup(setup.upstreams, RULES, names), folder)
     with harness.gateway(setup, folder) as running:
         yield running
@@ -97,5 +90,6 @@ def gateway(upstream: Fixture, tmp_path_factory: pytest.TempPathFactory) -> Iter
 def agent(gateway: Gateway, program: clients.Program) -> Iterator[str]:
     """The client's agent. Nothing of it stays pending: an identical call of the next test would join it."""
     yield program.name
-    for approval in gateway.approvals(program.name, "pending"):
-        gateway.decide(approval["id"], "rejected", "left over by a test")
+    for agent in (program.name, program.name + BRIEF):
+        for approval in gateway.approvals(agent, "pending"):
+            gateway.decide(approval["id"], "rejected", "left over by a test")
