@@ -11,7 +11,8 @@ pub const KEEPALIVE: &[u8] = b": keepalive\n\n";
 /// An event that carries one JSON-RPC message.
 pub fn message(json: &str) -> Bytes {
     // Written by us or taken from a JSON body: line ends can stand only between tokens, and each starts a line of its own.
-    let data: String = json.lines().map(|line| format!("data: {line}\n")).collect();
+    let lines = json.trim_end_matches(['\r', '\n']).split("\r\n").flat_map(|part| part.split(['\r', '\n']));
+    let data: String = lines.map(|line| format!("data: {line}\n")).collect();
     format!("event: message\n{data}\n").into()
 }
 
@@ -47,13 +48,15 @@ pub struct Reader {
     scanned: usize,
     /// Where the line that is being looked at starts.
     line: usize,
+    /// The last event ended with a carriage return and nothing behind it: a line feed that comes next belongs to that.
+    after_return: bool,
     max: usize,
 }
 
 impl Reader {
     /// A reader for events of at most `max` bytes.
     pub fn new(max: usize) -> Self {
-        Self { buffer: BytesMut::new(), scanned: 0, line: 0, max }
+        Self { buffer: BytesMut::new(), scanned: 0, line: 0, after_return: false, max }
     }
 
     /// Adds what arrived.
@@ -64,26 +67,30 @@ impl Reader {
     /// The next whole event; `None` when more must arrive first.
     ///
     /// # Errors
-    /// When what is buffered of one event is beyond the bound.
+    /// When what is buffered of one event is beyond the bound. It stays in the buffer, for [`Reader::rest`] to hand out.
     pub fn next_event(&mut self) -> Result<Option<Event>, TooLarge> {
+        if let (true, Some(first)) = (self.after_return, self.buffer.first()) {
+            let rest_of_line_end = usize::from(*first == b'\n');
+            (self.scanned, self.line, self.after_return) = (rest_of_line_end, rest_of_line_end, false);
+        }
         while let Some(at) = memchr2(b'\n', b'\r', &self.buffer[self.scanned..]).map(|at| self.scanned + at) {
+            let is_blank = at == self.line;
             let end = match (self.buffer[at], self.buffer.get(at + 1)) {
                 (b'\r', Some(b'\n')) => at + 2,
-                // A line feed may still follow.
-                (b'\r', None) => break,
+                // A line feed may still follow; an event that is whole does not wait for it.
+                (b'\r', None) if !is_blank => break,
                 _ => at + 1,
             };
-            let is_blank = at == self.line;
-            self.scanned = end;
-            self.line = end;
             if is_blank {
-                let raw = self.buffer.split_to(end).freeze();
-                (self.scanned, self.line) = (0, 0);
-                if raw.len() > self.max {
+                if end > self.max {
                     return Err(TooLarge { max: self.max });
                 }
+                self.after_return = end == self.buffer.len() && self.buffer[end - 1] == b'\r';
+                let raw = self.buffer.split_to(end).freeze();
+                (self.scanned, self.line) = (0, 0);
                 return Ok(Some(parse(raw)));
             }
+            (self.scanned, self.line) = (end, end);
         }
         if self.buffer.len() > self.max {
             return Err(TooLarge { max: self.max });
@@ -91,9 +98,9 @@ impl Reader {
         Ok(None)
     }
 
-    /// What has arrived of an event that is not whole.
+    /// What has arrived of an event that is not whole, or is too large.
     pub fn rest(&mut self) -> Bytes {
-        (self.scanned, self.line) = (0, 0);
+        (self.scanned, self.line, self.after_return) = (0, 0, false);
         self.buffer.split().freeze()
     }
 }
