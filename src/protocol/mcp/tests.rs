@@ -1,13 +1,16 @@
-//! What a message is, and what an answer looks like.
+//! What is read as one message or refused, what headers may say, what binds, and how results and streams look.
 
-use super::*;
+mod binding;
+mod headers;
+mod message;
+mod result;
+mod sse;
+
+use crate::domain::value::Value;
 use crate::protocol::json;
 
-#[test]
-fn a_tools_call_is_read_with_its_id_as_written() {
-    let body = br#"{"jsonrpc":"2.0","id":"7","method":"tools/call","params":{"name":"t"}}"#;
-    let value = json::read(body, &json::Limits::default()).expect("strict JSON");
-    let Message::Request { id, method, params } = read(&value).expect("a message") else { panic!("a request") };
-    assert_eq!((id.as_json(), method), ("\"7\"", TOOLS_CALL));
-    assert_eq!(ToolCall::read(params).expect("a call").name, "t");
+/// Reads JSON as the gateway does and shows it to `look`.
+fn with<T>(text: &str, look: impl FnOnce(&Value<'_>) -> T) -> T {
+    let value = json::read(text.as_bytes(), &json::Limits::default()).unwrap_or_else(|error| panic!("{text}: {error}"));
+    look(&value)
 }
