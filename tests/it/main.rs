@@ -16,6 +16,7 @@ mod examples;
 mod guarantees;
 mod hold;
 mod hostile;
+mod mcp;
 mod operations;
 mod parking;
 mod policy_api;

@@ -59,6 +59,12 @@ pub(crate) struct Settings {
     pub(crate) environment: Vec<(String, String)>,
     /// Replaces the whole configuration.
     pub(crate) whole: Option<String>,
+    /// Whether the upstream speaks MCP, at `/mcp` on both sides.
+    pub(crate) mcp: bool,
+    /// Further keys of the agent `bot`, such as `, a: 1`.
+    pub(crate) bot_keys: String,
+    /// Further keys of the route, such as `, a: 1`.
+    pub(crate) route_keys: String,
 }
 
 /// The folder.
@@ -80,8 +86,18 @@ impl Home {
             store: "sqlite://holdpoint.db".to_owned(),
             environment: Vec::new(),
             whole: None,
+            mcp: false,
+            bot_keys: String::new(),
+            route_keys: String::new(),
         };
         Self { folder: TempDir::new().expect("a temporary folder can be made"), upstream, settings }
+    }
+
+    /// As [`Home::new`], in front of an MCP server.
+    pub(crate) fn mcp(upstream: SocketAddr) -> Self {
+        let mut home = Self::new(upstream);
+        home.settings.mcp = true;
+        home
     }
 
     /// With another policy.
@@ -122,6 +138,10 @@ impl Home {
         let upstream = self.upstream;
         let upstream_keys: String = settings.upstream_keys.iter().map(|line| format!("    {line}\n")).collect();
         let keys: String = settings.keys.iter().map(|line| format!("{line}\n")).collect();
+        let (path, protocol, route) = match settings.mcp {
+            true => ("/mcp", "    protocol: mcp".to_owned(), "/mcp"),
+            false => ("", format!("    tools:{TOOLS}"), "/tools/"),
+        };
         let (bot, other) = (digest("bot"), digest("other-bot"));
         let (alice, bob, carol) = (digest("alice"), digest("bob"), digest("carol"));
         format!(
@@ -131,7 +151,7 @@ admin: {{ listen: "127.0.0.1:0" }}
 store: "{store}"
 policies: [ policy.yaml ]
 agents:
-  - {{ id: bot, token_sha256: "{bot}" }}
+  - {{ id: bot, token_sha256: "{bot}"{bot_keys} }}
   - {{ id: other-bot, token_sha256: "{other}" }}
 reviewers:
   - {{ id: alice, groups: [ ops ], role: admin, token_sha256: "{alice}" }}
@@ -139,12 +159,14 @@ reviewers:
   - {{ id: carol, groups: [ security ], token_sha256: "{carol}" }}
 upstreams:
   tools:
-    url: "http://{upstream}"
-{upstream_keys}    tools:{TOOLS}
+    url: "http://{upstream}{path}"
+{upstream_keys}{protocol}
 routes:
-  - {{ path: /tools/, upstream: tools }}
+  - {{ path: {route}, upstream: tools{route_keys} }}
 {keys}"#,
             store = settings.store,
+            bot_keys = settings.bot_keys,
+            route_keys = settings.route_keys,
         )
     }
 

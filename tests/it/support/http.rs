@@ -110,15 +110,39 @@ impl Wire {
             if to_head || status == 204 || status == 304 {
                 return Ok(answer);
             }
-            answer.body = if answer.header("transfer-encoding").is_some_and(|coding| coding == "chunked") {
-                self.chunks()?
-            } else if let Some(length) = answer.header("content-length") {
-                let length = length.parse().map_err(|_| broken("content-length"))?;
-                self.exactly(length)?
-            } else {
-                self.rest()?
-            };
+            answer.body = self.body_of(&answer)?;
             return Ok(answer);
+        }
+    }
+
+    /// Reads the head of an answer; its body is still to come.
+    pub(crate) fn head(&mut self) -> io::Result<Answer> {
+        let (status, headers) = parse_head(&self.read_past(b"\r\n\r\n")?)?;
+        Ok(Answer { status, headers, body: Vec::new() })
+    }
+
+    /// Reads one chunk of a chunked body; `None` after the last.
+    pub(crate) fn chunk(&mut self) -> io::Result<Option<Vec<u8>>> {
+        let line = String::from_utf8(self.read_past(b"\r\n")?).map_err(|_| broken("chunk size"))?;
+        let size = line.split(';').next().unwrap_or_default().trim();
+        let size = usize::from_str_radix(size, 16).map_err(|_| broken("chunk size"))?;
+        if size == 0 {
+            while !self.read_past(b"\r\n")?.is_empty() {}
+            return Ok(None);
+        }
+        let chunk = self.exactly(size)?;
+        self.exactly(2)?;
+        Ok(Some(chunk))
+    }
+
+    /// The body that an answer's head announces.
+    pub(crate) fn body_of(&mut self, head: &Answer) -> io::Result<Vec<u8>> {
+        if head.header("transfer-encoding").is_some_and(|coding| coding == "chunked") {
+            return self.chunks();
+        }
+        match head.header("content-length") {
+            Some(length) => self.exactly(length.parse().map_err(|_| broken("content-length"))?),
+            None => self.rest(),
         }
     }
 
@@ -161,17 +185,10 @@ impl Wire {
 
     fn chunks(&mut self) -> io::Result<Vec<u8>> {
         let mut body = Vec::new();
-        loop {
-            let line = String::from_utf8(self.read_past(b"\r\n")?).map_err(|_| broken("chunk size"))?;
-            let size = line.split(';').next().unwrap_or_default().trim();
-            let size = usize::from_str_radix(size, 16).map_err(|_| broken("chunk size"))?;
-            if size == 0 {
-                while !self.read_past(b"\r\n")?.is_empty() {}
-                return Ok(body);
-            }
-            body.extend(self.exactly(size)?);
-            self.exactly(2)?;
+        while let Some(chunk) = self.chunk()? {
+            body.extend(chunk);
         }
+        Ok(body)
     }
 
     /// Reads more; false at the end.

@@ -4,6 +4,8 @@ pub(crate) mod browser;
 pub(crate) mod gateway;
 pub(crate) mod home;
 pub(crate) mod http;
+pub(crate) mod mcp;
+pub(crate) mod mcp_origin;
 pub(crate) mod origin;
 pub(crate) mod people;
 pub(crate) mod rig;

@@ -81,8 +81,13 @@ impl Nowhere {
 
     /// From now on, an upstream is there.
     pub(crate) fn listen(self) -> Origin {
+        Origin::serve(self.into_listener())
+    }
+
+    /// From now on connections are accepted, by whoever takes them from here.
+    pub(crate) fn into_listener(self) -> TcpListener {
         self.socket.listen(128).expect("a bound socket can listen");
-        Origin::serve(self.socket.into())
+        self.socket.into()
     }
 }
 
@@ -186,7 +191,7 @@ fn connection(mut stream: TcpStream, shared: &Shared) {
 }
 
 /// Reads one request; `None` at the end of the connection.
-fn read_request(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<Hit> {
+pub(super) fn read_request(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<Hit> {
     let head = take_past(stream, buffer, b"\r\n\r\n")?;
     let head = String::from_utf8_lossy(&head).into_owned();
     let mut lines = head.split("\r\n");

@@ -1,0 +1,113 @@
+//! Configuration keys of MCP upstreams, of their routes and callers.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::support::gateway::holdpoint;
+use crate::support::home::Home;
+use crate::support::mcp::{Client, McpRig, only_answer, told};
+use crate::support::people::Call;
+use crate::support::rig::gate_delete;
+
+#[test]
+fn policy_knows_a_tool_by_its_prefix_and_the_upstream_by_its_own_name() {
+    let policy = "version: 1\ndefault: block\nrules:\n  - { id: gate, match: gh.delete_repo, action: require_approval, approval: { hold: 30s } }\n  \
+                  - { id: safe, match: \"gh.safe_*\", action: allow }\n";
+    let rig = McpRig::with(|home| home.policy(policy).upstream_key("tool_prefix: gh."));
+    let answer = rig.client().tool(&json!(1), "safe_read", &json!({})).send();
+    assert!(answer.json()["result"]["structuredContent"].is_object(), "{}", answer.text());
+    assert_eq!(rig.origin.calls("safe_read").len(), 1);
+    let (stream, id) = rig.hold(&rig.client().delete(&json!(2)));
+    assert_eq!(rig.alice().approval(&id)["name"], "gh.delete_repo");
+    rig.alice().reject(&id, "no");
+    let text = told(&only_answer(&stream, &json!(2)), "rejected", Some(false), false);
+    assert!(text.contains("`delete_repo`") || text.contains("`gh.delete_repo`"), "{text}");
+    // A caller that puts the prefix itself names another tool.
+    let answer = rig.client().tool(&json!(3), "gh.safe_read", &json!({})).send();
+    told(&answer.json(), "denied", Some(false), false);
+    assert_eq!(rig.origin.messages("tools/call").len(), 1);
+}
+
+/// How long a call is held until it is told that it is pending.
+fn held_for(rig: &McpRig, call: &Call) -> f64 {
+    let begin = Instant::now();
+    let stream = rig.open(call);
+    told(&only_answer(&stream, &json!(7)), "pending", Some(false), true);
+    begin.elapsed().as_secs_f64()
+}
+
+fn with_token(client: &Client) -> Call {
+    client.delete_with_token(&json!(7), &json!("p"))
+}
+
+#[test]
+fn an_agents_inline_budget_ends_its_holds_and_beats_the_routes() {
+    let rig = McpRig::with(|mut home| {
+        home.settings.bot_keys = ", inline_budget: 2s".into();
+        home.settings.route_keys = ", inline_budget: 4s".into();
+        home.policy(&gate_delete("hold: 30s"))
+    });
+    let other = Client::new(rig.gateway.agent("other-bot"));
+    for (client, budget) in [(rig.client(), 2.0), (other, 4.0)] {
+        for call in [client.delete(&json!(7)), with_token(&client)] {
+            let held = held_for(&rig, &call);
+            assert!((budget - 0.1..budget + 1.9).contains(&held), "{budget} s: held {held} s");
+        }
+    }
+    assert_eq!(rig.alice().pending().len(), 2, "each agent's calls share one approval");
+}
+
+#[test]
+fn without_an_inline_budget_the_rule_says_how_long_and_a_progress_token_makes_it_longer() {
+    let rig = McpRig::with(|home| home.policy(&gate_delete("hold: 2s")).key("limits: { wait_max: 5s }"));
+    let held = held_for(&rig, &rig.client().delete(&json!(7)));
+    assert!((1.9..4.0).contains(&held), "the rule's hold: {held} s");
+    let held = held_for(&rig, &with_token(&rig.client()));
+    assert!((4.9..8.0).contains(&held), "longer with a token, and never beyond `limits.wait_max`: {held} s");
+}
+
+#[test]
+fn a_budget_below_a_second_is_answered_without_a_stream() {
+    let rig = McpRig::with(|mut home| {
+        home.settings.bot_keys = ", inline_budget: 200ms".into();
+        home
+    });
+    let begin = Instant::now();
+    let answer = rig.client().delete(&json!(7)).send();
+    assert!(begin.elapsed() < Duration::from_millis(3000));
+    assert_eq!(answer.header("content-type"), Some("application/json"));
+    told(&answer.json(), "pending", Some(false), true);
+}
+
+/// The problems that `check` finds, by code.
+fn problems(home: &Home) -> Vec<(String, String)> {
+    home.write();
+    let path = home.path("holdpoint.yaml");
+    let output = holdpoint(&["check", "--format", "json", "-c"]).arg(path).output().expect("the binary can be started");
+    let found: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let found = found["diagnostics"].as_array().or_else(|| found.as_array()).expect("a list").clone();
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    found.iter().map(|problem| (text(&problem["code"]), text(&problem["message"]))).collect()
+}
+
+#[test]
+fn keys_of_the_other_protocol_are_conflicts_that_name_the_key() {
+    let address = "127.0.0.1:9".parse().expect("an address");
+    let plain = |line: &str| Home::new(address).upstream_key(line);
+    let mut budget = Home::new(address);
+    budget.settings.route_keys = ", inline_budget: 2s".into();
+    let tools = "tools: [ { call: \"POST /a\", tool: a } ]";
+    for (what, home, key) in [
+        ("a prefix for plain HTTP", plain("tool_prefix: gh."), "tool_prefix"),
+        ("a budget on a plain route", budget, "inline_budget"),
+        ("mapped tools of an MCP server", Home::mcp(address).upstream_key(tools), "tools"),
+    ] {
+        let found = problems(&home);
+        assert!(found.iter().any(|(code, message)| code == "conflict" && message.contains(&format!("`{key}`"))), "{what}: {found:?}");
+    }
+    let mut good = Home::mcp(address).upstream_key("tool_prefix: gh.");
+    good.settings.route_keys = ", inline_budget: 2s".into();
+    good.settings.bot_keys = ", inline_budget: 2s".into();
+    assert_eq!(problems(&good), []);
+}

@@ -1,0 +1,8 @@
+//! What a caller of an MCP upstream sees: allowed, blocked, held and decided, streams, leaving, faults.
+
+mod faults;
+mod held;
+mod keys;
+mod leaving;
+mod passing;
+mod streams;
