@@ -11,17 +11,17 @@ use crate::protocol::mcp::Id;
 /// Ids of requests are unique within one session of one client only.
 type Key = (AgentId, String, Vec<u8>, Id);
 
-/// The held calls.
+/// The held calls. Callers without sessions share one agent's ids, so that several calls may have the same key.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct InFlight {
-    held: Arc<DashMap<Key, CancellationToken>>,
+    held: Arc<DashMap<Key, Vec<Arc<CancellationToken>>>>,
 }
 
 /// A held call that can be taken back. Dropping it forgets it.
 #[derive(Debug)]
 pub(super) struct Cancellable {
     key: Key,
-    token: CancellationToken,
+    token: Arc<CancellationToken>,
     all: InFlight,
 }
 
@@ -29,17 +29,17 @@ impl InFlight {
     /// Notes a held call.
     pub(super) fn note(&self, agent: &AgentId, upstream: &str, session: &[u8], id: &Id) -> Cancellable {
         let key = (agent.clone(), upstream.to_owned(), session.to_vec(), id.clone());
-        let token = CancellationToken::new();
-        self.held.insert(key.clone(), token.clone());
+        let token = Arc::new(CancellationToken::new());
+        self.held.entry(key.clone()).or_default().push(token.clone());
         Cancellable { key, token, all: self.clone() }
     }
 
-    /// Takes a held call back; `false` when there is none such.
+    /// Takes a held call back; `false` when there is none such, or several: nobody's call is taken back on a guess.
     pub(super) fn cancel(&self, agent: &AgentId, upstream: &str, session: &[u8], id: &Id) -> bool {
         let key = (agent.clone(), upstream.to_owned(), session.to_vec(), id.clone());
-        match self.held.remove(&key) {
-            Some((_, token)) => {
-                token.cancel();
+        match self.held.remove_if(&key, |_, tokens| tokens.len() == 1) {
+            Some((_, tokens)) => {
+                tokens.iter().for_each(|token| token.cancel());
                 true
             }
             None => false,
@@ -55,7 +55,10 @@ impl Cancellable {
 
     /// The call is being sent: from now on a cancellation is the upstream's matter.
     pub(super) fn forget(&self) {
-        self.all.held.remove(&self.key);
+        self.all.held.remove_if_mut(&self.key, |_, tokens| {
+            tokens.retain(|token| !Arc::ptr_eq(token, &self.token));
+            tokens.is_empty()
+        });
     }
 }
 
@@ -85,6 +88,20 @@ mod tests {
         assert!(!held.token.is_cancelled());
         assert!(all.cancel(&agent, "github", b"s1", &id("1")));
         assert!(held.token.is_cancelled());
+    }
+
+    #[test]
+    fn of_two_calls_under_one_id_none_is_taken_back_on_a_guess() {
+        let (all, agent) = (InFlight::default(), AgentId("a".into()));
+        let (first, second) = (all.note(&agent, "github", b"", &id("1")), all.note(&agent, "github", b"", &id("1")));
+        assert!(!all.cancel(&agent, "github", b"", &id("1")));
+        assert!(!first.token.is_cancelled() && !second.token.is_cancelled());
+        // The one that ends takes nothing of the other with it.
+        drop(first);
+        assert!(all.cancel(&agent, "github", b"", &id("1")));
+        assert!(second.token.is_cancelled());
+        drop(second);
+        assert!(all.held.is_empty());
     }
 
     #[test]
