@@ -1,9 +1,13 @@
 //! What a body says: one JSON-RPC message, read strictly.
 
+use std::collections::HashMap;
+
+use serde_json::value::RawValue;
+
 use super::fault::{Fault, FaultKind};
 use super::{META_CAPABILITIES, META_VERSION, TOOLS_CALL};
 use crate::domain::value::Value;
-use crate::protocol::json::{confusable_with, folded, has_variant_of};
+use crate::protocol::json::{self, confusable_with, folded, has_variant_of};
 
 /// Characters of a method's name.
 const METHOD_CHARS_MAX: usize = 128;
@@ -135,6 +139,18 @@ pub fn read<'a>(value: &'a Value<'a>) -> Result<Message<'a>, Fault> {
 pub fn is_tool_name(name: &str) -> bool {
     let legal = |c: char| c.is_ascii_alphanumeric() || "_.-/:".contains(c);
     (1..=TOOL_CHARS_MAX).contains(&name.len()) && name.chars().all(legal)
+}
+
+/// Whether a server's message is the response to the request with this id. Ids are compared as values: servers spell one string in
+/// several ways, and most readers lose the digits of large numbers.
+pub fn is_response_to(text: &str, id: &Id) -> bool {
+    let Ok(message) = serde_json::from_str::<HashMap<String, &RawValue>>(text) else { return false };
+    let is_response = message.contains_key("result") || message.contains_key("error");
+    let is_its_id = |raw: &&RawValue| {
+        json::read(raw.get().as_bytes(), &json::Limits::default())
+            .is_ok_and(|value| Id::of(&value).as_ref() == Some(id))
+    };
+    is_response && message.get("id").is_some_and(is_its_id)
 }
 
 /// A method is one token, and none that differs from `tools/call` in what some reader ignores.

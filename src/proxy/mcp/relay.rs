@@ -7,6 +7,7 @@ use http_body_util::{BodyExt, Limited};
 use serde_json::Value;
 
 use crate::problem::{APPROVAL_HEADER, Code, Problem};
+use crate::protocol::mcp::is_response_to;
 use crate::protocol::mcp::sse::{self, Event, Reader};
 
 use super::super::answer as plain;
@@ -71,7 +72,11 @@ impl Relay {
         let collected = self.pulse.alongside(Limited::new(body, max).collect()).await?;
         let text = collected.ok().and_then(|collected| String::from_utf8(collected.to_bytes().into()).ok());
         match text {
-            Some(text) => self.pulse.write(sse::message(&text)).await,
+            Some(text) if is_response_to(&text, &self.about.id) => self.pulse.write(sse::message(&text)).await,
+            Some(_) => {
+                let said = "the upstream answered with something else than a response to it";
+                self.say(&plain::lost(Code::OutcomeUnknown, said)).await
+            }
             None => {
                 let said = "the upstream's answer broke off, or is larger than `limits.response_bytes_max`";
                 self.say(&plain::lost(Code::OutcomeUnknown, said)).await
@@ -90,7 +95,8 @@ impl Relay {
             loop {
                 match reader.next_event() {
                     Ok(Some(event)) => {
-                        settled |= event.id.as_ref().is_some_and(|id| !id.is_empty()) || self.answers(&event);
+                        settled |= event.id.as_ref().is_some_and(|id| !id.is_empty())
+                            || event.data.as_deref().is_some_and(|data| is_response_to(data, &self.about.id));
                         let piece = self.in_order(event);
                         self.pulse.write(piece).await?;
                     }
@@ -109,25 +115,16 @@ impl Relay {
         self.say(&plain::lost(Code::OutcomeUnknown, "the upstream ended its stream without a result")).await
     }
 
-    /// Whether an event holds the response to this very call.
-    fn answers(&self, event: &Event) -> bool {
-        let message = event.data.as_deref().and_then(|data| serde_json::from_str::<Value>(data).ok());
-        message.is_some_and(|message| {
-            let is_response = message.get("result").is_some() || message.get("error").is_some();
-            is_response && message.get("id").is_some_and(|id| id.to_string() == self.about.id.as_json())
-        })
-    }
-
     /// The event as it is, unless it reports progress below what was reported before.
     fn in_order(&mut self, event: Event) -> Bytes {
         let Some(mut message) = event.data.as_deref().and_then(|data| serde_json::from_str::<Value>(data).ok()) else {
             return event.raw;
         };
-        if message["method"] != "notifications/progress" {
-            return event.raw;
-        }
-        let reported = message["params"]["progress"].as_f64().unwrap_or(0.0);
-        match self.pulse.above(reported) {
+        let is_progress = message["method"] == "notifications/progress";
+        let params = message.get_mut("params").and_then(Value::as_object_mut).filter(|_| is_progress);
+        let reported =
+            params.as_ref().and_then(|params| Some((params.get("progressToken")?, params.get("progress")?.as_f64()?)));
+        match reported.and_then(|(token, reported)| self.pulse.above(token, reported)) {
             Some(moved) => {
                 message["params"]["progress"] = moved.into();
                 let id = event.id.map_or_else(String::new, |id| format!("id: {id}\n"));

@@ -12,7 +12,7 @@ use serde_json::Value;
 use tokio_util::task::TaskTracker;
 
 use crate::problem::{Code, Problem};
-use crate::protocol::mcp::{Id, sse};
+use crate::protocol::mcp::{Id, is_response_to, sse};
 
 use super::super::body::AnswerBody;
 use super::answer;
@@ -76,7 +76,7 @@ impl Rewrite {
     /// The edited message; `None` when it is to pass as it is.
     async fn message(self, bytes: &[u8]) -> Result<Option<String>, Problem> {
         let Ok(mut message) = serde_json::from_slice::<Value>(bytes) else { return Ok(None) };
-        let is_ours = message.get("id").is_some_and(|id| id.to_string() == self.id.as_json());
+        let is_ours = std::str::from_utf8(bytes).is_ok_and(|text| is_response_to(text, &self.id));
         let failed = self.takes_errors && message.get("error").is_some();
         let result = match message.get_mut("result") {
             Some(result) if is_ours => result.take(),
@@ -104,7 +104,8 @@ impl Rewrite {
                     // Too large to be looked into: nothing more of this stream is believed.
                     Err(_) => return Ok(()),
                 };
-                let answers = |rewrite: &Self| event.data.as_deref().is_some_and(|data| rewrite.is_answered_by(data));
+                let answers =
+                    |rewrite: &Self| event.data.as_deref().is_some_and(|data| is_response_to(data, &rewrite.id));
                 let piece = match left.take_if(|rewrite| answers(rewrite)) {
                     Some(rewrite) => rewrite.event(event).await,
                     None => event.raw,
@@ -124,11 +125,5 @@ impl Rewrite {
         };
         let id = event.id.map_or_else(String::new, |id| format!("id: {id}\n"));
         [id.as_bytes(), &sse::message(&text)].concat().into()
-    }
-
-    fn is_answered_by(&self, data: &str) -> bool {
-        let message = serde_json::from_str::<Value>(data).unwrap_or_default();
-        let is_response = message.get("result").is_some() || message.get("error").is_some();
-        is_response && message.get("id").is_some_and(|id| id.to_string() == self.id.as_json())
     }
 }

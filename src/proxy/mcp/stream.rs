@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame};
+use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior};
 
@@ -118,11 +119,12 @@ impl Pulse {
         }
     }
 
-    /// The upstream's own progress under the caller's token, moved above what was reported before; `None` when it need not be.
-    pub(super) fn above(&mut self, reported: f64) -> Option<f64> {
-        let progress = self.progress.as_mut()?;
+    /// The upstream's own progress, moved above what was reported before; `None` when it need not be, or is reported under another
+    /// token than the caller's.
+    pub(super) fn above(&mut self, token: &Value, reported: f64) -> Option<f64> {
+        let progress = self.progress.as_mut().filter(|progress| progress.is_under(token))?;
         let moved = match progress.last {
-            Some(last) if reported <= last => Some(last + PROGRESS_STEP),
+            Some(last) if reported <= last => Some((last + PROGRESS_STEP).max(last.next_up())),
             Some(_) | None => None,
         };
         progress.last = Some(moved.unwrap_or(reported));
@@ -138,6 +140,10 @@ impl Pulse {
 }
 
 impl Progress {
+    fn is_under(&self, token: &Value) -> bool {
+        serde_json::from_str::<Value>(&self.token).is_ok_and(|own| own == *token)
+    }
+
     fn next(&mut self) -> Bytes {
         let next = self.last.unwrap_or(0.0) + PROGRESS_STEP;
         self.last = Some(next);

@@ -3,7 +3,7 @@
 use proptest::prelude::{Strategy, any, prop};
 use proptest::{prop_assert, prop_assert_eq, prop_oneof, proptest};
 
-use super::super::{Fault, FaultKind, Id, Message, ToolCall, read};
+use super::super::{Fault, FaultKind, Id, Message, ToolCall, is_response_to, read};
 use super::with;
 use crate::protocol::json;
 
@@ -247,6 +247,28 @@ fn extensions_traces_and_tokens_are_found_where_the_caller_put_them() {
         assert_eq!((call.traceparent(), call.request_state), (Some("t"), Some("s")));
         assert!(call.task.is_some() && call.progress_token.is_some() && call.arguments.is_none());
     });
+}
+
+#[test]
+fn a_response_is_known_by_its_id_however_it_is_spelt() {
+    let answers = |text: &str, id: &str| with(id, |id| is_response_to(text, &Id::of(id).expect("an id")));
+    assert!(answers(r#"{"jsonrpc":"2.0","id":7,"result":{}}"#, "7"));
+    assert!(answers(r#"{"id":7,"error":{"code":1}}"#, "7"));
+    assert!(answers(r#"{"id":"\b\/\u00e9","result":{}}"#, r#""\u0008/é""#));
+    assert!(answers(r#"{"id":123456789012345678901234567890,"result":{}}"#, "123456789012345678901234567890"));
+    for (text, id) in [
+        (r#"{"id":"7","result":{}}"#, "7"),
+        (r#"{"id":7,"result":{}}"#, "\"7\""),
+        (r#"{"id":123456789012345678901234567891,"result":{}}"#, "123456789012345678901234567890"),
+        (r#"{"id":7,"method":"ping"}"#, "7"),
+        (r#"{"id":null,"result":{}}"#, "7"),
+        (r#"{"result":{}}"#, "7"),
+        (r#"[{"id":7,"result":{}}]"#, "7"),
+        ("7", "7"),
+        ("", "7"),
+    ] {
+        assert!(!answers(text, id), "{text} {id}");
+    }
 }
 
 /// Text of which methods, keys and names are made.
