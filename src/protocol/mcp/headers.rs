@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderName};
 
 use super::META_VERSION;
 use super::fault::{Fault, FaultKind};
-use super::message::differs_only_in_case;
+use super::message::{Message, differs_only_in_case};
 use super::revision::Revision;
 use crate::domain::value::Value;
 
@@ -63,21 +63,36 @@ pub fn check_names(headers: &HeaderMap, revision: Revision, method: &str, name: 
 /// # Errors
 /// When one came twice, cannot be decoded, or differs.
 pub fn check_given_names(headers: &HeaderMap, method: &str, name: &str) -> Result<(), Fault> {
-    for (header, body) in [(METHOD, method), (NAME, name)] {
-        match single(headers, &header)? {
-            None => {}
-            Some(value) => {
-                let value = decoded(value)
-                    .ok_or_else(|| Fault::new(FaultKind::Header, format!("`{header}` is not well encoded")))?;
-                if value != body {
-                    let how = if differs_only_in_case(&value, body) { "differs in case from" } else { "is not" };
-                    let detail = format!("`{header}` {how} what the body says; it must mirror the body");
-                    return Err(Fault::new(FaultKind::Header, detail));
-                }
-            }
+    check_mirror(headers, &METHOD, method)?;
+    check_mirror(headers, &NAME, name)
+}
+
+/// Compares `Mcp-Method` with whatever message there is: a server that goes by its headers must not find a call where none was judged.
+///
+/// # Errors
+/// When it came twice, cannot be decoded, or differs; on a response, when it is there at all.
+pub fn check_method(headers: &HeaderMap, message: &Message<'_>) -> Result<(), Fault> {
+    match message {
+        Message::Request { id, method, .. } => {
+            check_mirror(headers, &METHOD, method).map_err(|fault| fault.about(Some(id)))
         }
+        Message::Notification { method, .. } => check_mirror(headers, &METHOD, method),
+        Message::Response if headers.contains_key(METHOD) => {
+            Err(Fault::new(FaultKind::Header, format!("`{METHOD}` is no header of a response")))
+        }
+        Message::Response => Ok(()),
     }
-    Ok(())
+}
+
+fn check_mirror(headers: &HeaderMap, header: &HeaderName, body: &str) -> Result<(), Fault> {
+    let Some(value) = single(headers, header)? else { return Ok(()) };
+    let value =
+        decoded(value).ok_or_else(|| Fault::new(FaultKind::Header, format!("`{header}` is not well encoded")))?;
+    if value == body {
+        return Ok(());
+    }
+    let how = if differs_only_in_case(&value, body) { "differs in case from" } else { "is not" };
+    Err(Fault::new(FaultKind::Header, format!("`{header}` {how} what the body says; it must mirror the body")))
 }
 
 fn single<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<Option<&'h str>, Fault> {

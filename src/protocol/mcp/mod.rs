@@ -16,7 +16,7 @@ pub mod sse;
 
 pub use binding::binding;
 pub use fault::{Fault, FaultKind};
-pub use headers::{SESSION, VERSION, check_given_names, check_names, check_version};
+pub use headers::{SESSION, VERSION, check_given_names, check_method, check_names, check_version};
 pub use message::{Id, Message, ToolCall, is_response_to, is_tool_name, read};
 pub use result::{Decision, Status, error, progress, response, tool_result};
 pub use revision::Revision;

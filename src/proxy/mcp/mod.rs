@@ -166,7 +166,9 @@ impl Proxy {
             id: None,
         })?;
         let metrics = post.upstream.metrics.clone();
-        match protocol::read(&value)? {
+        let message = protocol::read(&value)?;
+        protocol::check_method(&post.request.headers, &message)?;
+        match message {
             Message::Request { id, method: TOOLS_CALL, params } => {
                 let judged = self.mcp_call(surface, policy, post, &id, params, watch).await;
                 judged.map_err(|refused| Refused { id: Some(id), ..refused })

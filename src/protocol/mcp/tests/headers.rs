@@ -2,7 +2,7 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::super::{Fault, FaultKind, Revision, check_names, check_version};
+use super::super::{Fault, FaultKind, Id, Message, Revision, check_method, check_names, check_version};
 use super::with;
 
 fn headers(pairs: &[(&str, &str)]) -> HeaderMap {
@@ -132,4 +132,25 @@ fn a_base64_name_is_decoded_before_it_is_compared() {
         names(&[("Mcp-Method", "=?base64?dG9vbHMvY2FsbA==?="), ("Mcp-Name", "a")], Revision::July2026, "a"),
         Ok(())
     );
+}
+
+#[test]
+fn a_method_header_says_what_the_body_says_on_every_message() {
+    let id = with("7", Id::of).expect("an id");
+    let check = |message: &Message<'_>, values: &[&str]| {
+        let pairs: Vec<(&str, &str)> = values.iter().map(|value| ("Mcp-Method", *value)).collect();
+        check_method(&headers(&pairs), message).map_err(|fault| (fault.kind, fault.rpc_code, fault.id.is_some()))
+    };
+    let list = Message::Request { id, method: "tools/list", params: None };
+    let note = Message::Notification { method: "notifications/x", params: None };
+    for (message, method, has_id) in [(&list, "tools/list", true), (&note, "notifications/x", false)] {
+        assert_eq!(check(message, &[]), Ok(()));
+        assert_eq!(check(message, &[method]), Ok(()));
+        for bad in [&["tools/call"][..], &[method, method], &["=?base64?dG9vbHMvY2FsbA==?="], &["=?base64?x?="], &[""]]
+        {
+            assert_eq!(check(message, bad), Err((FaultKind::Header, -32020, has_id)), "{method} {bad:?}");
+        }
+    }
+    assert_eq!(check(&Message::Response, &[]), Ok(()));
+    assert_eq!(check(&Message::Response, &["tools/call"]), Err((FaultKind::Header, -32020, false)));
 }
