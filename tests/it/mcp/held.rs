@@ -22,7 +22,10 @@ fn a_held_call_that_is_approved_gets_the_upstreams_answer_on_its_stream() {
     assert_eq!(stream.head.header("mcp-session-id"), None, "no session is minted here");
     rig.nothing_was_sent();
     let shown = rig.alice().approval(&id);
-    assert_eq!((&shown["status"], &shown["name"], &shown["agent"]), (&json!("pending"), &json!("delete_repo"), &json!("bot")));
+    assert_eq!(
+        (&shown["status"], &shown["name"], &shown["agent"]),
+        (&json!("pending"), &json!("delete_repo"), &json!("bot"))
+    );
     assert_eq!((&shown["input"]["args"], &shown["caller"]["waiting"]), (&repository(), &json!(1)));
     rig.alice().approve(&id);
     assert_eq!(only_answer(&stream, &json!("7")), done(&json!("7")));
@@ -72,7 +75,14 @@ fn a_held_call_that_is_rejected_is_told_the_reviewers_reason() {
         rig.alice().reject(&id, "Ask the owners first.");
         let answer = only_answer(&stream, &json!(7));
         let text = told(&answer, "rejected", Some(false), false);
-        for part in ["REJECTED", "`delete_repo` was NOT executed", "alice", "Ask the owners first", "do not send it again unchanged", &id] {
+        for part in [
+            "REJECTED",
+            "`delete_repo` was NOT executed",
+            "alice",
+            "Ask the owners first",
+            "do not send it again unchanged",
+            &id,
+        ] {
             assert!(text.contains(part), "{part} is missing: {text}");
         }
         assert_eq!(approval_in(&answer), id);
@@ -128,7 +138,11 @@ fn a_caller_that_does_not_read_streams_is_held_for_a_json_answer() {
     assert_eq!((answer.approval(), answer.json()), (id, done(&json!(7))));
     let answer = client.tool(&json!(8), "delete_repo", &json!({ "repo": "b" })).send();
     assert_eq!((answer.status, answer.header("content-type")), (200, Some("application/json")));
-    assert_eq!(answer.header("retry-after"), None, "what a client must not take for a failed request has no such header");
+    assert_eq!(
+        answer.header("retry-after"),
+        None,
+        "what a client must not take for a failed request has no such header"
+    );
     told(&answer.json(), "pending", Some(false), true);
     assert_eq!(answer.approval(), approval_in(&answer.json()));
     assert_eq!(rig.deletions(), 1);
@@ -158,13 +172,21 @@ fn approving_one_call_sends_no_other() {
     let rig = McpRig::start();
     let client = rig.client();
     let call = |n: u32, meta: Value| {
-        client.request(&json!(n), "tools/call", &json!({ "name": "delete_repo", "arguments": repository(), "_meta": meta }))
+        client.request(
+            &json!(n),
+            "tools/call",
+            &json!({ "name": "delete_repo", "arguments": repository(), "_meta": meta }),
+        )
     };
     let (first, approved) = rig.hold(&call(1, json!({ "tenant": "a" })));
     // The same arguments for another tenant: `_meta` that servers act on is part of the call.
     let (second, other) = rig.hold(&call(2, json!({ "tenant": "b" })));
     let agent = crate::support::mcp::Client::new(rig.gateway.agent("other-bot"));
-    let (third, of_other) = rig.hold(&agent.request(&json!(1), "tools/call", &json!({ "name": "delete_repo", "arguments": repository(), "_meta": { "tenant": "a" } })));
+    let (third, of_other) = rig.hold(&agent.request(
+        &json!(1),
+        "tools/call",
+        &json!({ "name": "delete_repo", "arguments": repository(), "_meta": { "tenant": "a" } }),
+    ));
     assert!(other != approved && of_other != approved && other != of_other);
     rig.alice().approve(&approved);
     assert_eq!(only_answer(&first, &json!(1)), done(&json!(1)));

@@ -29,6 +29,23 @@ fn policy_knows_a_tool_by_its_prefix_and_the_upstream_by_its_own_name() {
     assert_eq!(rig.origin.messages("tools/call").len(), 1);
 }
 
+#[test]
+fn a_blocked_tool_is_hidden_whatever_the_id_of_the_request_looks_like() {
+    let rig = McpRig::with(|home| {
+        home.upstream_key("hide: blocked")
+            .policy("version: 1\ndefault: block\nrules:\n  - { id: safe, match: \"safe_*\", action: allow }\n")
+    });
+    for id in [json!(1), json!("a"), json!("\u{8}\u{c}/\u{7f}\u{2028}"), json!(u64::MAX)] {
+        let list = rig.client().request(&id, "tools/list", &json!({})).send();
+        let names: Vec<Value> =
+            list.json()["result"]["tools"].as_array().expect("tools").iter().map(|tool| tool["name"].clone()).collect();
+        assert_eq!((names, &list.json()["id"]), (vec![json!("safe_read")], &id), "{}", list.text());
+    }
+    let hidden = rig.client().delete(&json!(7)).send();
+    assert_eq!(hidden.json()["error"]["code"], -32602, "to its caller there is no such tool: {}", hidden.text());
+    assert!(rig.origin.calls("delete_repo").is_empty());
+}
+
 /// How long a call is held until it is told that it is pending.
 fn held_for(rig: &McpRig, call: &Call) -> f64 {
     let begin = Instant::now();
@@ -104,7 +121,10 @@ fn keys_of_the_other_protocol_are_conflicts_that_name_the_key() {
         ("mapped tools of an MCP server", Home::mcp(address).upstream_key(tools), "tools"),
     ] {
         let found = problems(&home);
-        assert!(found.iter().any(|(code, message)| code == "conflict" && message.contains(&format!("`{key}`"))), "{what}: {found:?}");
+        assert!(
+            found.iter().any(|(code, message)| code == "conflict" && message.contains(&format!("`{key}`"))),
+            "{what}: {found:?}"
+        );
     }
     let mut good = Home::mcp(address).upstream_key("tool_prefix: gh.");
     good.settings.route_keys = ", inline_budget: 2s".into();

@@ -11,7 +11,8 @@ fn an_allowed_call_and_its_json_answer_pass_byte_for_byte() {
     let rig = McpRig::start();
     let body = "{ \"jsonrpc\":\"2.0\",\t\"id\" : \"a\\/b\",\r\n \"method\":\"tools\\/call\", \"params\":{\"name\":\"safe_read\",\
                 \"arguments\":{\"n\":1.000,\"z\":9007199254740993},\"x\":null}}\n";
-    let text = "{\"id\":\"a/b\" ,\r\n\r\"jsonrpc\":\"2.0\",\"result\":{\"content\":[],\"structuredContent\":{\"n\":1.000}}}\n";
+    let text =
+        "{\"id\":\"a/b\" ,\r\n\r\"jsonrpc\":\"2.0\",\"result\":{\"content\":[],\"structuredContent\":{\"n\":1.000}}}\n";
     let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json; charset=utf-8\r\nx-twice: 1\r\nx-twice: 2\r\nmcp-session-id: s-2\r\n";
     rig.origin.reply(Reply::Raw(format!("{head}content-length: {}\r\n\r\n{text}", text.len())));
     let call = rig.client().post(body).header("x-own", "kept").header("mcp-param-region", "us-west1");
@@ -34,7 +35,10 @@ fn an_allowed_call_and_its_json_answer_pass_byte_for_byte() {
     ] {
         assert_eq!(hits[0].header(name), Some(value), "{name}");
     }
-    assert!(!hits[0].headers.iter().any(|(_, value)| value.contains(&token("bot"))), "the agent's credential stays here");
+    assert!(
+        !hits[0].headers.iter().any(|(_, value)| value.contains(&token("bot"))),
+        "the agent's credential stays here"
+    );
 }
 
 #[test]
@@ -90,7 +94,11 @@ fn messages_that_are_no_call_pass_and_are_not_judged() {
         assert_eq!((answer.status, answer.text().as_str()), (202, ""), "{text}");
         assert_eq!(rig.origin.hits().last().map(|hit| hit.body.clone()), Some(text.as_bytes().to_vec()));
     }
-    assert_eq!(rig.gateway.metric("holdpoint_requests_total", &[("upstream", "tools")]), 0.0, "no verdict was asked for");
+    assert_eq!(
+        rig.gateway.metric("holdpoint_requests_total", &[("upstream", "tools")]),
+        0.0,
+        "no verdict was asked for"
+    );
 }
 
 #[test]
@@ -102,7 +110,8 @@ fn get_and_delete_pass_and_other_methods_are_refused() {
     assert!(stream.text().contains("notifications/tools/list_changed"));
     assert_eq!(bot.call("DELETE", "/mcp").header("mcp-session-id", "s-1").send().status, 204);
     let hits = rig.origin.hits();
-    let seen: Vec<(&str, Option<&str>)> = hits.iter().map(|hit| (hit.method.as_str(), hit.header("last-event-id"))).collect();
+    let seen: Vec<(&str, Option<&str>)> =
+        hits.iter().map(|hit| (hit.method.as_str(), hit.header("last-event-id"))).collect();
     assert_eq!(seen, [("GET", Some("8")), ("DELETE", None)]);
     assert_eq!(hits[1].header("mcp-session-id"), Some("s-1"));
     let body = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"delete_repo"}}"#;
@@ -122,17 +131,27 @@ fn get_and_delete_pass_and_other_methods_are_refused() {
 
 #[test]
 fn a_blocked_call_is_a_result_that_the_model_can_read() {
-    let policy = "version: 1\nrules:\n  - { id: no-deletes, match: \"*delete*\", action: block, reason: Deletions are off. }\n";
+    let policy =
+        "version: 1\nrules:\n  - { id: no-deletes, match: \"*delete*\", action: block, reason: Deletions are off. }\n";
     let rig = McpRig::with(|home| home.policy(policy));
     let old = rig.client();
-    for (client, result_type) in [(old.clone(), None), (old.clone().stateless(), Some("complete")), (old.without_streams(), None)] {
+    for (client, result_type) in
+        [(old.clone(), None), (old.clone().stateless(), Some("complete")), (old.without_streams(), None)]
+    {
         let answer = client.delete(&json!("7")).send();
         assert_eq!((answer.status, answer.header("content-type")), (200, Some("application/json")));
         assert_eq!(answer.header("holdpoint-source"), Some("policy"));
         let message = answer.json();
         assert_eq!((&message["jsonrpc"], &message["id"]), (&json!("2.0"), &json!("7")));
         let text = told(&message, "denied", Some(false), false);
-        for part in ["DENIED", "`delete_repo`", "NOT executed", "no-deletes", "Deletions are off", "do not send it again unchanged"] {
+        for part in [
+            "DENIED",
+            "`delete_repo`",
+            "NOT executed",
+            "no-deletes",
+            "Deletions are off",
+            "do not send it again unchanged",
+        ] {
             assert!(text.contains(part), "{part} is missing: {text}");
         }
         assert_eq!(message["result"]["_meta"]["dev.holdpoint/decision"]["rule"], "no-deletes");

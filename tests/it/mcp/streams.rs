@@ -78,7 +78,8 @@ fn malformed_events_of_the_upstream_pass_and_break_nothing() {
         "data: {\"jsonrpc\":\"2.0\",\"id\":\"7\",\"result\":{}}\n\n",
         "retry: x\nwithout-colon\n\n",
     ];
-    rig.origin.reply(Reply::Stream(odd.iter().map(|text| Piece::Bytes((*text).into())).chain([Piece::Result]).collect()));
+    rig.origin
+        .reply(Reply::Stream(odd.iter().map(|text| Piece::Bytes((*text).into())).chain([Piece::Result]).collect()));
     let (stream, id) = rig.hold(&rig.client().delete_with_token(&json!(7), &json!("p-1")));
     rig.alice().approve(&id);
     let (events, _) = stream.rest_raw();
@@ -96,7 +97,8 @@ fn events_and_answers_of_any_size_pass_whole() {
     let padding = "x".repeat(5 << 20);
     let text = RESULT.replace("done", &padding);
     let wanted: Value = serde_json::from_str(&text.replace("{id}", "7")).expect("JSON");
-    let notification = format!("data: {{\"jsonrpc\":\"2.0\",\"method\":\"notifications/x\",\"params\":{{\"x\":\"{padding}\"}}}}\n\n");
+    let notification =
+        format!("data: {{\"jsonrpc\":\"2.0\",\"method\":\"notifications/x\",\"params\":{{\"x\":\"{padding}\"}}}}\n\n");
     rig.origin.reply(Reply::Stream(vec![Piece::Bytes(notification.clone()), Piece::Data(text.clone())]));
     let (stream, id) = rig.hold(&rig.client().delete(&json!(7)));
     rig.alice().approve(&id);
@@ -128,7 +130,12 @@ fn an_answer_over_several_lines_arrives_as_one_event() {
 fn whatever_its_id_looks_like_a_call_gets_one_response() {
     let rig = McpRig::start();
     rig.origin.reply(Reply::Stream(vec![Piece::Result]));
-    let ids = [json!("a/b\u{8}\u{c}\u{7f}\u{e9}\u{1f600}\u{2028}\"\\"), json!(-3), json!(9_007_199_254_740_993_i64), json!("")];
+    let ids = [
+        json!("a/b\u{8}\u{c}\u{7f}\u{e9}\u{1f600}\u{2028}\"\\"),
+        json!(-3),
+        json!(9_007_199_254_740_993_i64),
+        json!(""),
+    ];
     for (n, id) in ids.iter().enumerate() {
         let (stream, approval) = rig.hold(&rig.client().tool(id, "delete_repo", &json!({ "n": n })));
         rig.alice().approve(&approval);
@@ -136,7 +143,9 @@ fn whatever_its_id_looks_like_a_call_gets_one_response() {
     }
     // Beyond what most readers hold exactly; its digits come back as they were sent.
     let digits = "123456789012345678901234567890";
-    let body = format!(r#"{{"jsonrpc":"2.0","id":{digits},"method":"tools/call","params":{{"name":"delete_repo","arguments":{{"n":9}}}}}}"#);
+    let body = format!(
+        r#"{{"jsonrpc":"2.0","id":{digits},"method":"tools/call","params":{{"name":"delete_repo","arguments":{{"n":9}}}}}}"#
+    );
     rig.origin.reply(Reply::Stream(vec![Piece::Data(RESULT.replace("{id}", digits))]));
     let (stream, approval) = rig.hold(&rig.client().post(&body));
     rig.alice().approve(&approval);

@@ -233,7 +233,10 @@ fn write_piece(stream: &mut TcpStream, piece: &Piece, request: &Value, shared: &
             Some(())
         }
         Piece::Flood => loop {
-            let event = format!("data: {{\"jsonrpc\":\"2.0\",\"method\":\"notifications/x\",\"params\":{{\"x\":\"{}\"}}}}\n\n", "x".repeat(32 << 10));
+            let event = format!(
+                "data: {{\"jsonrpc\":\"2.0\",\"method\":\"notifications/x\",\"params\":{{\"x\":\"{}\"}}}}\n\n",
+                "x".repeat(32 << 10)
+            );
             chunk(&event)?;
         },
         Piece::Cut => None,
