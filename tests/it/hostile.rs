@@ -3,6 +3,7 @@
 //! `tests/corpus/raw` holds whole connections, `tests/corpus/hostile` request bodies; adding a file and its line in the index adds
 //! a case. Each row of the table of hostile inputs is one test.
 
+mod mcp;
 mod trap;
 
 use std::path::PathBuf;

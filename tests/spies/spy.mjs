@@ -25,6 +25,18 @@ const names = (document) => {
     .filter((name) => typeof name === "string");
 };
 
+// The tools that a server which goes by its headers would run: every copy, each part of a list, and out of base64.
+const mirrored = (headers) =>
+  headers
+    .filter(([name]) => name === "mcp-name")
+    .flatMap(([, value]) => [value, ...value.split(",")])
+    .map((part) => part.trim())
+    .flatMap((part) =>
+      part.toLowerCase().startsWith("=?base64?")
+        ? [part, Buffer.from(part.slice(9).replace(/\?=$/, ""), "base64").toString("utf8")]
+        : [part.toLowerCase()],
+    );
+
 const spy = http.createServer((request, response) => {
   const parts = [];
   request.on("data", (part) => parts.push(part));
@@ -56,7 +68,7 @@ const spy = http.createServer((request, response) => {
       path,
       headers,
       body: body.toString("base64"),
-      names: names(document),
+      names: [...names(document), ...mirrored(headers)],
     });
     const text = '{"ok":true,"by":"node"}';
     response.writeHead(200, { "content-type": "application/json", "content-length": text.length });

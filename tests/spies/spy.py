@@ -59,6 +59,21 @@ def names(document):
     return [name for name in found if isinstance(name, str)]
 
 
+def mirrored(headers):
+    """The tools that a server which goes by its headers would run: every copy, each part of a list, and out of base64."""
+    found = []
+    for value in headers.get_all("mcp-name") or []:
+        for part in [value, *value.split(",")]:
+            part = part.strip()
+            found.append(part.lower())
+            if part.lower().startswith("=?base64?"):
+                try:
+                    found.append(base64.b64decode(part[9:].removesuffix("?=") + "==").decode())
+                except ValueError:
+                    pass
+    return found
+
+
 class Spy(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
@@ -97,7 +112,7 @@ class Spy(BaseHTTPRequestHandler):
                 "path": path,
                 "headers": [[key.lower(), value] for key, value in self.headers.items()],
                 "body": base64.b64encode(body).decode(),
-                "names": names(document),
+                "names": names(document) + mirrored(self.headers),
             }
         )
         self.rfile.seen.clear()

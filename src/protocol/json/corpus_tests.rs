@@ -15,6 +15,10 @@ struct Entry {
     file: String,
     row: String,
     expect: String,
+    /// What an MCP endpoint answers, where the reader accepts it; `tests/it/hostile/mcp.rs` reads it.
+    #[serde(default)]
+    #[expect(dead_code, reason = "one index serves two tests")]
+    mcp: Option<String>,
 }
 
 fn corpus() -> PathBuf {

@@ -39,7 +39,9 @@ pub(super) struct Connection {
 pub(super) struct Body {
     pub(super) file: String,
     pub(super) row: String,
-    expect: String,
+    pub(super) expect: String,
+    /// What an MCP endpoint answers, where that does not follow from `expect`.
+    pub(super) mcp: Option<String>,
 }
 
 pub(super) fn corpus(folder: &str) -> PathBuf {
@@ -54,11 +56,13 @@ pub(super) fn index<T: for<'de> Deserialize<'de>>(folder: &str) -> Vec<T> {
 /// A gateway in front of a spy.
 pub(super) struct Trap {
     pub(super) gateway: Gateway,
-    spy: Spy,
+    pub(super) spy: Spy,
     _home: Home,
     /// Sightings that have been looked at.
     looked_at: usize,
     probes: usize,
+    /// A harmless target at the gateway, and what the spy sees of it.
+    probe: (&'static str, &'static str),
 }
 
 impl Trap {
@@ -69,11 +73,22 @@ impl Trap {
     pub(super) fn with(language: Language, adapt: impl FnOnce(Home) -> Home) -> Self {
         let spy = Spy::start(language);
         let home = adapt(Home::new(spy.address));
-        let gateway = Gateway::start(&home);
-        Self { gateway, spy, _home: home, looked_at: 0, probes: 0 }
+        Self::before(spy, home, ("/tools/safe_status", "/safe_status"))
     }
 
-    fn rejected(&self, reason: &str) -> f64 {
+    /// A gateway that takes the spy for an MCP server.
+    pub(super) fn mcp(language: Language, adapt: impl FnOnce(Home) -> Home) -> Self {
+        let spy = Spy::start(language);
+        let home = adapt(Home::mcp(spy.address));
+        Self::before(spy, home, ("/mcp", "/mcp"))
+    }
+
+    fn before(spy: Spy, home: Home, probe: (&'static str, &'static str)) -> Self {
+        let gateway = Gateway::start(&home);
+        Self { gateway, spy, _home: home, looked_at: 0, probes: 0, probe }
+    }
+
+    pub(super) fn rejected(&self, reason: &str) -> f64 {
         self.gateway.metric("holdpoint_rejected_requests_total", &[("reason", reason)])
     }
 
@@ -87,8 +102,12 @@ impl Trap {
         })
     }
 
+    pub(super) fn rejected_in_all(&self) -> f64 {
+        self.gateway.metric("holdpoint_rejected_requests_total", &[])
+    }
+
     /// Records of refused input in the trail, and those left out of it in a flood.
-    fn refusals(&self) -> f64 {
+    pub(super) fn refusals(&self) -> f64 {
         let events = self.gateway.reviewer("alice").events(None);
         let written = events.iter().filter(|kind| *kind == "input_refused").count();
         f64::from(u32::try_from(written).expect("few")) + self.gateway.metric("holdpoint_audit_suppressed_total", &[])
@@ -97,8 +116,9 @@ impl Trap {
     /// What the spy has seen since the last look. A harmless call goes first, so that nothing is still on its way.
     pub(super) fn fresh_sightings(&mut self) -> Vec<Sighting> {
         self.probes += 1;
-        let target = format!("/safe_status?probe={}", self.probes);
-        let probe = self.gateway.agent("bot").call("GET", &format!("/tools{target}")).send();
+        let query = format!("?probe={}", self.probes);
+        let target = format!("{}{query}", self.probe.1);
+        let probe = self.gateway.agent("bot").call("GET", &format!("{}{query}", self.probe.0)).send();
         assert_eq!(probe.status, 200, "the gateway no longer serves others: {}", probe.text());
         let all = until("the spy has written the probe down", || {
             let all = self.spy.sightings();
@@ -110,7 +130,7 @@ impl Trap {
     }
 
     /// What holds for every request that ever reaches an upstream here: nobody approves anything in these tests.
-    fn check_sighting(&self, what: &str, sighting: &Sighting) {
+    pub(super) fn check_sighting(&self, what: &str, sighting: &Sighting) {
         let raw = String::from_utf8_lossy(&sighting.raw);
         assert!(!sighting.acts_on("delete_repo"), "{what}: the gated tool ran\n{raw}");
         assert!(

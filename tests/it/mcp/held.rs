@@ -56,7 +56,7 @@ fn the_upstreams_own_events_come_as_they_are_and_as_they_come() {
     rig.alice().approve(&id);
     let event = loop {
         let event = stream.next_within(crate::support::wait::SOON);
-        if !event.is_comment() {
+        if event.is_message() {
             break event;
         }
     };

@@ -9,15 +9,15 @@ use crate::support::mcp_origin::{Piece, RESULT, Reply};
 use crate::support::wait::SOON;
 
 #[test]
-fn a_comment_comes_at_once_and_every_fifteen_seconds() {
+fn bytes_come_at_once_and_a_comment_every_fifteen_seconds() {
     let rig = McpRig::parking("hold: 60s");
     let (stream, id) = rig.hold(&rig.client().delete(&json!(7)));
     let first = stream.next_within(SOON);
-    assert!(first.is_comment(), "{first:?}");
+    assert!(!first.is_message(), "{first:?}");
     // The first second is left for decisions that come at once.
     assert!(first.at - stream.sent_at < Duration::from_secs(4), "{:?}", first.at - stream.sent_at);
     let second = stream.next_within(SOON);
-    assert!(second.is_comment(), "without a token there is no progress: {second:?}");
+    assert_eq!(second.raw, ": keepalive\n\n", "without a token there is no progress");
     let pause = second.at - first.at;
     assert!((Duration::from_secs(14)..Duration::from_secs(18)).contains(&pause), "{pause:?}");
     rig.alice().reject(&id, "no");
@@ -83,7 +83,8 @@ fn malformed_events_of_the_upstream_pass_and_break_nothing() {
     let (stream, id) = rig.hold(&rig.client().delete_with_token(&json!(7), &json!("p-1")));
     rig.alice().approve(&id);
     let (events, _) = stream.rest_raw();
-    let came: Vec<&str> = events.iter().filter(|event| !event.is_comment()).map(|event| event.raw.as_str()).collect();
+    let own = |event: &&Event| !event.raw.starts_with("id: hp1.") && event.raw != ": keepalive\n\n";
+    let came: Vec<&str> = events.iter().filter(own).map(|event| event.raw.as_str()).collect();
     let mut wanted = odd.to_vec();
     let result = format!("data: {}\n\n", RESULT.replace("{id}", "7"));
     wanted.push(&result);
@@ -103,7 +104,7 @@ fn events_and_answers_of_any_size_pass_whole() {
     let (stream, id) = rig.hold(&rig.client().delete(&json!(7)));
     rig.alice().approve(&id);
     let (events, _) = stream.rest_raw();
-    let came: Vec<&Event> = events.iter().filter(|event| !event.is_comment()).collect();
+    let came: Vec<&Event> = events.iter().filter(|event| event.is_message()).collect();
     assert_eq!(came.len(), 2);
     assert!(came[0].raw == notification && came[1].json() == wanted, "byte for byte");
     // The same as one JSON document; above `limits.response_bytes_max` it is not passed in part.
@@ -150,7 +151,68 @@ fn whatever_its_id_looks_like_a_call_gets_one_response() {
     let (stream, approval) = rig.hold(&rig.client().post(&body));
     rig.alice().approve(&approval);
     let (events, _) = stream.rest_raw();
-    let answers: Vec<&Event> = events.iter().filter(|event| !event.is_comment()).collect();
+    let answers: Vec<&Event> = events.iter().filter(|event| event.is_message()).collect();
     assert_eq!(answers.len(), 1, "{answers:?}");
     assert!(answers[0].raw.contains(digits));
+}
+
+#[test]
+fn only_callers_that_know_what_to_do_with_it_get_an_event_without_data() {
+    let rig = McpRig::start();
+    for (n, (client, primed)) in [
+        (rig.client(), true),
+        (rig.client().revision("2025-06-18"), false),
+        (rig.client().revision("2025-03-26"), false),
+        (rig.client().stateless(), false),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let (stream, _) = rig.hold(&client.tool(&json!(7), "delete_repo", &json!({ "n": n })));
+        let first = stream.next_within(SOON);
+        assert_eq!(first.id().is_some(), primed, "{first:?}");
+        assert_eq!(first.raw == ": keepalive\n\n", !primed, "{first:?}");
+    }
+}
+
+#[test]
+fn a_stream_that_broke_goes_on_where_its_first_event_says() {
+    let rig = McpRig::start();
+    let bot = rig.gateway.agent("bot");
+    let (stream, id) = rig.hold(&rig.client().delete_with_token(&json!("seven"), &json!("p")));
+    let event = stream.next_within(SOON).id().expect("a place to go on from").to_owned();
+    stream.close();
+    rig.until_waiting(&id, 0);
+    let get = |agent: &crate::support::people::Agent, event: &str| {
+        agent.call("GET", "/mcp").header("accept", "text/event-stream").header("last-event-id", event)
+    };
+    // Nobody else goes on there, and no place is invented.
+    assert_eq!(get(&rig.gateway.agent("other-bot"), &event).send().status, 404);
+    assert_eq!(get(&bot, &format!("{}A", &event[..event.len() - 2])).send().status, 404);
+    assert_eq!(get(&bot, "hp1.").send().status, 404);
+    rig.nothing_was_sent();
+    let stream = rig.open(&get(&bot, &event));
+    rig.until_waiting(&id, 1);
+    rig.alice().approve(&id);
+    assert!(only_answer(&stream, &json!("seven"))["result"]["structuredContent"].is_object());
+    assert_eq!(rig.deletions(), 1);
+    rig.until_outcome(&id, "succeeded");
+    // Once the call is done there is nothing to go on with, and it is not sent again.
+    let late = rig.open(&get(&bot, &event));
+    told(&only_answer(&late, &json!("seven")), "already_executed", Some(true), false);
+    assert_eq!(rig.deletions(), 1);
+}
+
+#[test]
+fn a_call_that_was_rejected_while_its_stream_was_broken_is_told_so_when_it_goes_on() {
+    let rig = McpRig::start();
+    let (stream, id) = rig.hold(&rig.client().delete(&json!(7)));
+    let event = stream.next_within(SOON).id().expect("a place to go on from").to_owned();
+    stream.close();
+    rig.until_waiting(&id, 0);
+    rig.alice().reject(&id, "Ask first.");
+    let stream = rig.open(&rig.gateway.agent("bot").call("GET", "/mcp").header("last-event-id", &event));
+    let text = told(&only_answer(&stream, &json!(7)), "rejected", Some(false), false);
+    assert!(text.contains("Ask first"), "{text}");
+    rig.nothing_was_sent();
 }

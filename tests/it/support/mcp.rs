@@ -37,6 +37,11 @@ impl Client {
         Self { revision: "2026-07-28", session: None, ..self }
     }
 
+    /// Of another revision.
+    pub(crate) fn revision(self, revision: &'static str) -> Self {
+        Self { revision, ..self }
+    }
+
     /// In another session.
     pub(crate) fn session(self, session: &str) -> Self {
         Self { session: Some(session.to_owned()), ..self }
@@ -112,9 +117,14 @@ impl Event {
         serde_json::from_str(&lines.join("\n")).unwrap_or(Value::Null)
     }
 
-    /// Whether it is a comment.
-    pub(crate) fn is_comment(&self) -> bool {
-        self.raw.starts_with(':')
+    /// Whether it says anything: comments do not, nor does an event that is there for its id alone.
+    pub(crate) fn is_message(&self) -> bool {
+        self.raw.lines().any(|line| line.strip_prefix("data:").is_some_and(|data| !data.trim().is_empty()))
+    }
+
+    /// Its id.
+    pub(crate) fn id(&self) -> Option<&str> {
+        self.raw.lines().find_map(|line| line.strip_prefix("id: "))
     }
 }
 
@@ -185,12 +195,12 @@ impl Stream {
         }
     }
 
-    /// The next message; comments are passed over.
+    /// The next message; what says nothing is passed over.
     #[track_caller]
     pub(crate) fn message(&self) -> Value {
         loop {
             let event = self.next_within(SOON);
-            if !event.is_comment() {
+            if event.is_message() {
                 return event.json();
             }
         }
@@ -200,7 +210,7 @@ impl Stream {
     #[track_caller]
     pub(crate) fn rest(&self) -> (Vec<Value>, End) {
         let (events, end) = self.rest_raw();
-        (events.iter().filter(|event| !event.is_comment()).map(Event::json).collect(), end)
+        (events.iter().filter(|event| event.is_message()).map(Event::json).collect(), end)
     }
 
     /// All events up to the end, and how it ended.
@@ -221,7 +231,7 @@ impl Stream {
         let deadline = Instant::now() + time;
         loop {
             match self.events.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-                Ok(Ok(event)) if event.is_comment() => {}
+                Ok(Ok(event)) if !event.is_message() => {}
                 Ok(_) | Err(RecvTimeoutError::Disconnected) => return false,
                 Err(RecvTimeoutError::Timeout) => return true,
             }
