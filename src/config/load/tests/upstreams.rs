@@ -191,7 +191,12 @@ fn servers_share_a_path_only_where_their_tools_can_be_told_apart() {
         assert!(found.iter().any(fits), "{what}: {found:?}");
     };
     let both = "upstreams: [ a, b ]";
-    says(&two(&mcp("a_"), "url: \"http://h\", protocol: mcp", both), Conflict, "no `tool_prefix`", "add `tool_prefix: b_`");
+    says(
+        &two(&mcp("a_"), "url: \"http://h\", protocol: mcp", both),
+        Conflict,
+        "no `tool_prefix`",
+        "add `tool_prefix: b_`",
+    );
     says(&two(&mcp("a_"), &mcp("a_b"), both), Conflict, "cannot be told apart", "none begins with the other");
     says(&two(&mcp("a_"), "url: \"http://h\"", both), Conflict, "no MCP server", "path of their own");
     says(&two(&mcp("a_"), &mcp("b_"), "upstreams: [ a, c ]"), UnknownName, "no upstream `c`", "");
