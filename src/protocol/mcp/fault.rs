@@ -14,6 +14,8 @@ pub struct Fault {
     pub detail: String,
     /// The request it answers, where one could be told.
     pub id: Option<Id>,
+    /// The revision that was asked for, where that is what is wrong.
+    pub requested: Option<String>,
 }
 
 /// The kinds of fault.
@@ -43,7 +45,7 @@ impl Fault {
             FaultKind::Header => -32020,
             FaultKind::Version => -32022,
         };
-        Self { rpc_code, kind, detail: detail.into(), id: None }
+        Self { rpc_code, kind, detail: detail.into(), id: None, requested: None }
     }
 
     pub(super) fn about(mut self, id: Option<&Id>) -> Self {

@@ -37,7 +37,8 @@ pub fn check_version(headers: &HeaderMap, meta: Option<&Value<'_>>) -> Result<Re
     };
     let revision = Revision::parse(text).ok_or_else(|| {
         let known = Revision::ALL.map(Revision::as_str).join(", ");
-        Fault::new(FaultKind::Version, format!("the revision is none of {known}"))
+        let fault = Fault::new(FaultKind::Version, format!("the revision is none of {known}"));
+        Fault { requested: Some(text.to_owned()), ..fault }
     })?;
     match (revision.is_stateless(), body) {
         (true, None) => Err(mismatch("`params._meta` must name the revision as the header does")),

@@ -137,12 +137,21 @@ fn capital(text: &str) -> String {
 
 /// A JSON-RPC error for what was refused before it was judged, with the HTTP status of the refusal.
 pub(super) fn refused(refused: Refused) -> Response<AnswerBody> {
-    rpc_error(refused.id.as_ref(), refused.rpc_code, refused.refusal.into_problem())
+    let Refused { refusal, rpc_code, id, requested } = refused;
+    let problem = refusal.into_problem();
+    let mut data = json!({ "dev.holdpoint/problem": problem.document() });
+    if let Some(requested) = requested {
+        data["supported"] = Revision::ALL.map(Revision::as_str).as_slice().into();
+        data["requested"] = requested.into();
+    }
+    let text = protocol::error(id.as_ref(), rpc_code, problem.detail(), &data);
+    in_place_of(problem, text)
 }
 
 /// A JSON-RPC error for a request that is no call and could not be forwarded.
 pub(super) fn failed(id: &Id, problem: Problem) -> Response<AnswerBody> {
-    rpc_error(Some(id), -32603, problem)
+    let text = rpc_text(Some(id), -32603, &problem);
+    in_place_of(problem, text)
 }
 
 /// A problem as a JSON-RPC error.
@@ -150,8 +159,8 @@ pub(super) fn rpc_text(id: Option<&Id>, rpc_code: i32, problem: &Problem) -> Str
     protocol::error(id, rpc_code, problem.detail(), &json!({ "dev.holdpoint/problem": problem.document() }))
 }
 
-fn rpc_error(id: Option<&Id>, rpc_code: i32, problem: Problem) -> Response<AnswerBody> {
-    let text = rpc_text(id, rpc_code, &problem);
+/// The answer to a problem, status and headers and all, with this text for its document.
+fn in_place_of(problem: Problem, text: String) -> Response<AnswerBody> {
     let mut response = answer::own(problem);
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     *response.body_mut() = AnswerBody::from(Bytes::from(text));

@@ -75,17 +75,19 @@ struct Refused {
     /// The JSON-RPC error to answer with.
     rpc_code: i32,
     id: Option<Id>,
+    /// The revision that was asked for and is not known.
+    requested: Option<String>,
 }
 
 impl From<Refusal> for Refused {
     fn from(refusal: Refusal) -> Self {
-        Self { refusal, rpc_code: -32600, id: None }
+        Self { refusal, rpc_code: -32600, id: None, requested: None }
     }
 }
 
 impl From<Fault> for Refused {
     fn from(fault: Fault) -> Self {
-        Self { refusal: Refusal::from(&fault), rpc_code: fault.rpc_code, id: fault.id }
+        Self { refusal: Refusal::from(&fault), rpc_code: fault.rpc_code, id: fault.id, requested: fault.requested }
     }
 }
 
@@ -165,6 +167,7 @@ impl Proxy {
             refusal: Refusal::from(error),
             rpc_code: -32700,
             id: None,
+            requested: None,
         })?;
         let metrics = post.upstream.metrics.clone();
         let message = protocol::read(&value)?;

@@ -56,6 +56,7 @@ impl Proxy {
             refusal: Refusal::from(error),
             rpc_code: -32700,
             id: None,
+            requested: None,
         })?;
         let message = protocol::read(&value)?;
         let (Message::Request { params, .. } | Message::Notification { params, .. }) = &message else {

@@ -197,3 +197,14 @@ fn what_the_upstream_answers_to_an_allowed_call_passes_whatever_it_is() {
     let text = told(&call.send().json(), "unknown", None, false);
     assert!(text.contains("UNKNOWN") && text.contains("may have"), "{text}");
 }
+
+#[test]
+fn a_revision_that_nobody_knows_is_refused_with_those_that_are_known() {
+    let rig = McpRig::start();
+    let answer = rig.client().revision("2031-01-01").tool(&json!(1), "safe_read", &json!({})).send();
+    let error = answer.json()["error"].clone();
+    assert_eq!((answer.status, &error["code"]), (400, &json!(-32022)), "{error}");
+    assert_eq!(error["data"]["requested"], "2031-01-01", "{error}");
+    assert_eq!(error["data"]["supported"], json!(["2025-03-26", "2025-06-18", "2025-11-25", "2026-07-28"]));
+    rig.nothing_was_sent();
+}
