@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Everything that must hold before a change goes in: format, lints, tests, documentation, licences.
+# Everything that must hold before a change goes in: format, lints, tests (the clients' and those with real MCP clients
+# included), documentation, licences.
 # Installs the system packages that the tests need when they are missing (Debian or Ubuntu, as root or with sudo).
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -22,6 +23,16 @@ step 'cargo test'
 status=0
 cargo test --locked --no-fail-fast 2>&1 | tee "$results" || status=$?
 
+# Each of these runs what cargo has built. All of them run, so that one red suite does not hide another.
+suite() {
+    step "$*"
+    "$@" 2>&1 | tee -a "$results" || status=1
+}
+suite ./scripts/test-sdk-python.sh
+suite ./scripts/test-sdk-typescript.sh
+suite ./scripts/test-mcp.sh
+suite ./scripts/test-mcp.sh --conformance
+
 if [ "$status" -eq 0 ]; then
     step 'cargo doc'
     RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps --lib
@@ -35,5 +46,5 @@ if [ "$status" -eq 0 ]; then
 fi
 
 step 'results'
-grep -E '^(test result:|test .* FAILED$|error: test failed)' "$results" || true
+grep -E '^(test result:|test .* FAILED$|error: test failed|(FAILED|ERROR) |=+ .*(passed|failed).* =+$|. (tests|pass|fail) [0-9]+|the same checks pass|not the same)' "$results" || true
 exit "$status"

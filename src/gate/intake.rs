@@ -136,16 +136,6 @@ struct ToolOfCall<'a> {
     on_change: OnToolChange,
 }
 
-/// Lets a protocol message pass that is no call: policy has no say about it.
-pub const fn admit_message() -> Permit {
-    Permit::by_verdict()
-}
-
-/// Lets an approved call go on that its server has asked something about: it is the same call, and it was sent already.
-pub const fn admit_continuation() -> Permit {
-    Permit::by_verdict()
-}
-
 /// A call that policy refuses.
 #[derive(Debug, Clone)]
 pub struct Denial {

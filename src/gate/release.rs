@@ -114,6 +114,16 @@ impl std::fmt::Debug for Permit {
     }
 }
 
+/// Lets a protocol message pass that is no call: policy has no say about it.
+pub const fn admit_message() -> Permit {
+    Permit::by_verdict()
+}
+
+/// Lets an approved call go on that its server has asked something about: it is the same call, and it was sent already.
+pub const fn admit_continuation() -> Permit {
+    Permit::by_verdict()
+}
+
 impl Release {
     /// The approval that is being released.
     pub const fn approval(&self) -> ApprovalId {

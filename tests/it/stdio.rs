@@ -80,7 +80,11 @@ fn call(tool: &str) -> Value {
 fn text(answer: &Answer) -> String {
     // A held call is answered on a stream.
     let body = answer.text();
-    let json = body.lines().filter_map(|line| line.strip_prefix("data: ")).last().unwrap_or(&body);
+    let json = body
+        .lines()
+        .rfind(|line| line.starts_with("data: "))
+        .and_then(|line| line.strip_prefix("data: "))
+        .unwrap_or(&body);
     let value: Value = serde_json::from_str(json).unwrap_or_else(|error| panic!("{error}: {body}"));
     value["result"]["content"][0]["text"].as_str().unwrap_or_else(|| panic!("no text: {value}")).to_owned()
 }

@@ -88,7 +88,7 @@ impl Reader {
                 self.after_return = end == self.buffer.len() && self.buffer[end - 1] == b'\r';
                 let raw = self.buffer.split_to(end).freeze();
                 (self.scanned, self.line) = (0, 0);
-                return Ok(Some(parse(raw)));
+                return Ok(Some(parse(&raw)));
             }
             (self.scanned, self.line) = (end, end);
         }
@@ -105,8 +105,8 @@ impl Reader {
     }
 }
 
-fn parse(raw: Bytes) -> Event {
-    let text = String::from_utf8_lossy(&raw);
+fn parse(raw: &Bytes) -> Event {
+    let text = String::from_utf8_lossy(raw);
     let (mut data, mut id): (Option<String>, Option<String>) = (None, None);
     // `lines` ends lines at line feeds only.
     for line in text.split(['\n', '\r']).filter(|line| !line.is_empty()) {

@@ -8,7 +8,7 @@ use http::{Method, StatusCode};
 use http_body_util::{BodyExt, Limited};
 use serde_json::Value;
 
-use crate::gate::intake::admit_message;
+use crate::gate::release::admit_message;
 use crate::protocol::mcp::sse;
 use crate::protocol::target::RequestTarget;
 

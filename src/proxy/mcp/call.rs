@@ -8,9 +8,9 @@ use http::Response;
 
 use crate::domain::policy::{CompiledPolicy, Decision, HOLD_DEFAULT, VerdictKind};
 use crate::domain::value::Value;
-use crate::gate::intake::{Body, Entry, Shown, admit_continuation};
+use crate::gate::intake::{Body, Entry, Shown};
 use crate::gate::parking::{Entered, Held, Order, Patience, RuleTerms};
-use crate::gate::release::Permit;
+use crate::gate::release::{Permit, admit_continuation};
 use crate::problem::{APPROVAL_HEADER, Problem};
 use crate::protocol::json;
 use crate::protocol::mcp::{Id, Revision, TASKS_EXTENSION, ToolCall};

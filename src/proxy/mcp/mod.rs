@@ -16,6 +16,7 @@ mod relay;
 mod resume;
 mod rewrite;
 mod rounds;
+mod sessions;
 mod several;
 mod stream;
 mod tasks;
@@ -33,7 +34,7 @@ use crate::domain::id::RequestId;
 use crate::domain::policy::CompiledPolicy;
 use crate::domain::value::Value;
 use crate::gate::held::HeldRequest;
-use crate::gate::intake::admit_message;
+use crate::gate::release::admit_message;
 use crate::protocol::head::Framing;
 use crate::protocol::json;
 use crate::protocol::mcp::{

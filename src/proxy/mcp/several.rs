@@ -4,28 +4,20 @@
 //! that is down takes its own tools away and no others. What cannot be one for all (resources, prompts, questions of a server to
 //! the client) is not offered.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use futures_util::future::join_all;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Response, StatusCode};
-use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::domain::identity::AgentId;
 use crate::domain::policy::CompiledPolicy;
 use crate::domain::tools::Page;
 use crate::domain::value;
-use crate::gate::Gate;
 use crate::gate::held::HeldRequest;
 use crate::protocol::json;
-use crate::protocol::mcp::{
-    self as protocol, CANCELLED, Id, Message, Revision, SESSION, TOOLS_CALL, TOOLS_LIST, VERSION,
-};
+use crate::protocol::mcp::{self as protocol, CANCELLED, Id, Message, Revision, SESSION, TOOLS_CALL, TOOLS_LIST};
 use crate::telemetry::stopwatch::Stopwatch;
 
 use super::super::Proxy;
@@ -36,70 +28,12 @@ use super::super::routes::Upstream;
 use super::super::surface::Surface;
 use super::ask::ask;
 use super::listing::Asked;
+use super::sessions::{Era, ServerSession, Session};
 use super::{Post, Refused, answer, own_task, read, task_request};
 
-/// What the gateway's session ids begin with.
-const PREFIX: &str = "hp1.";
 /// Pages of one server's list of tools.
 const PAGES_MAX: usize = 20;
 const NAME: HeaderName = HeaderName::from_static("mcp-name");
-
-/// The caller's session: one of each server that was there when it began.
-#[derive(Debug, Default, Serialize, Deserialize)]
-struct Session {
-    servers: BTreeMap<String, ServerSession>,
-}
-
-#[derive(Debug, Clone, Serialize, Deserialize)]
-struct ServerSession {
-    /// `None` for a server without sessions.
-    id: Option<String>,
-    /// The revision that was agreed with it.
-    revision: String,
-}
-
-impl Session {
-    fn seal(&self, gate: &Gate, agent: &AgentId) -> Option<HeaderValue> {
-        let text = serde_json::to_vec(self).expect("a session has no failing serialiser");
-        let sealed = gate.seal_for(agent, &text).ok()?;
-        HeaderValue::from_str(&format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(sealed))).ok()
-    }
-
-    fn open(gate: &Gate, agent: &AgentId, headers: &HeaderMap) -> Option<Self> {
-        let text = headers.get(SESSION)?.to_str().ok()?.strip_prefix(PREFIX)?;
-        let opened = gate.open_for(agent, &URL_SAFE_NO_PAD.decode(text).ok()?)?;
-        serde_json::from_slice(&opened).ok()
-    }
-
-    /// The caller's headers as this server is to get them; `None` when the session has none with it.
-    fn headers(&self, headers: &HeaderMap, server: &str) -> Option<HeaderMap> {
-        let session = self.servers.get(server)?;
-        let mut headers = headers.clone();
-        headers.remove(SESSION);
-        if let Some(id) = &session.id {
-            headers.insert(SESSION, HeaderValue::from_str(id).ok()?);
-        }
-        headers.insert(VERSION, HeaderValue::from_str(&session.revision).ok()?);
-        Some(headers)
-    }
-}
-
-/// How the caller's headers reach a server.
-enum Era {
-    /// Every request stands alone.
-    Stateless,
-    /// The caller has a session.
-    Session(Session),
-}
-
-impl Era {
-    fn headers(&self, headers: &HeaderMap, server: &str) -> Option<HeaderMap> {
-        match self {
-            Era::Stateless => Some(headers.clone()),
-            Era::Session(session) => session.headers(headers, server),
-        }
-    }
-}
 
 impl Proxy {
     /// Answers a request to an endpoint of several servers.

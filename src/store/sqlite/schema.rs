@@ -17,8 +17,7 @@ const APPLICATION_ID: i32 = 0x4850_4e54;
 /// Each is one transaction; the schema's number is how many of them a file has been through.
 const MIGRATIONS: &[&str] = &[
     include_str!("../../../migrations/sqlite/0001_approvals.sql"),
-    include_str!("../../../migrations/sqlite/0002_keys_and_ends.sql"),
-    include_str!("../../../migrations/sqlite/0003_tools.sql"),
+    include_str!("../../../migrations/sqlite/0002_keys_ends_and_tools.sql"),
 ];
 /// The schema that this binary writes.
 pub(super) const KNOWN: u32 = MIGRATIONS.len() as u32;

@@ -76,12 +76,15 @@ fn an_agents_inline_budget_ends_its_holds_and_beats_the_routes() {
 }
 
 #[test]
-fn without_an_inline_budget_the_rule_says_how_long_and_a_progress_token_makes_it_longer() {
-    let rig = McpRig::with(|home| home.policy(&gate_delete("hold: 2s")).key("limits: { wait_max: 5s }"));
-    let held = held_for(&rig, &rig.client().delete(&json!(7)));
-    assert!((1.9..4.0).contains(&held), "the rule's hold: {held} s");
-    let held = held_for(&rig, &with_token(&rig.client()));
-    assert!((4.9..8.0).contains(&held), "longer with a token, and never beyond `limits.wait_max`: {held} s");
+fn without_an_inline_budget_the_rule_says_how_long_and_never_beyond_the_longest_wait() {
+    let rig = McpRig::with(|home| home.policy(&gate_delete("hold: 2s")));
+    let beyond = McpRig::with(|home| home.policy(&gate_delete("hold: 60s")).key("limits: { wait_max: 3s }"));
+    for (rig, seconds) in [(&rig, 2.0), (&beyond, 3.0)] {
+        for call in [rig.client().delete(&json!(7)), with_token(&rig.client())] {
+            let held = held_for(rig, &call);
+            assert!((seconds - 0.1..seconds + 1.9).contains(&held), "{seconds} s: held {held} s");
+        }
+    }
 }
 
 #[test]
@@ -130,4 +133,15 @@ fn keys_of_the_other_protocol_are_conflicts_that_name_the_key() {
     good.settings.route_keys = ", inline_budget: 2s".into();
     good.settings.bot_keys = ", inline_budget: 2s".into();
     assert_eq!(problems(&good), []);
+}
+
+#[test]
+fn tools_that_may_be_held_say_so_when_they_are_to() {
+    let rig = McpRig::with(|home| home.upstream_key("annotate_tools: true"));
+    let list = rig.client().request(&json!(1), "tools/list", &json!({})).send().json();
+    let described = |place: usize| list["result"]["tools"][place]["description"].as_str().map(str::to_owned);
+    assert_eq!(described(0), None, "{list}");
+    assert!(described(1).is_some_and(|said| said.contains("a person's approval")), "{list}");
+    let modern = rig.client().stateless().request(&json!(2), "tools/list", &json!({})).send().json();
+    assert_eq!(modern["result"]["cacheScope"], "private", "another agent may see another list: {modern}");
 }

@@ -5,4 +5,7 @@ mod held;
 mod keys;
 mod leaving;
 mod passing;
+mod rounds;
+mod several;
 mod streams;
+mod tasks;

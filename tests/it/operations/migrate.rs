@@ -49,7 +49,7 @@ fn take_back(path: &Path) {
     let trigger = first.split("CREATE TRIGGER approvals_change_forward").nth(1).expect("the first has it");
     let trigger = trigger.split("END;").next().expect("it ends");
     raw.execute_batch(&format!(
-        "BEGIN; DROP INDEX requests_sealed_by; DROP INDEX results_sealed_by; DROP TRIGGER approvals_change_forward; \
+        "BEGIN; DROP INDEX requests_sealed_by; DROP INDEX results_sealed_by; DROP TRIGGER approvals_change_forward; DROP TABLE tools; DROP TABLE tool_upstreams; \
          CREATE TRIGGER approvals_change_forward{trigger}END; PRAGMA user_version = 1; COMMIT;"
     ))
     .expect("takes back");

@@ -180,7 +180,8 @@ async fn a_store_of_the_first_schema_is_brought_up_to_date_and_keeps_what_it_hol
     let parked = create(&store, call(0)).await;
     drop(store);
     let raw = rusqlite::Connection::open(&path).expect("opens");
-    let back = "DROP TABLE tools; DROP TABLE tool_upstreams; PRAGMA user_version = 1;";
+    let back = "DROP TABLE tools; DROP TABLE tool_upstreams; DROP INDEX requests_sealed_by; \
+                DROP INDEX results_sealed_by; PRAGMA user_version = 1;";
     raw.execute_batch(back).expect("is as the first version left it");
     drop(raw);
     let store = super::sqlite::open(&path);

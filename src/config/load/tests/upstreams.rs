@@ -174,3 +174,31 @@ fn a_program_has_what_it_is_given_and_the_documented_rest() {
     assert_eq!((full.children_max, full.idle_timeout.as_secs()), (3, 5));
     assert!(!format!("{full:?}").contains("s3cr3t"));
 }
+
+#[test]
+fn servers_share_a_path_only_where_their_tools_can_be_told_apart() {
+    use Code::{Conflict, UnknownName};
+    let two = |first: &str, second: &str, route: &str| {
+        let upstreams = format!("upstreams: {{ a: {{ {first} }}, b: {{ {second} }} }}\n");
+        text(&["upstreams", "routes"], &format!("{upstreams}routes: [ {{ path: /mcp, {route} }} ]\n"))
+    };
+    let mcp = |prefix: &str| format!("url: \"http://h\", protocol: mcp, tool_prefix: {prefix}");
+    let says = |text: &str, code: Code, what: &str, hint: &str| {
+        let found = load_from(&folder(), text).diagnostics;
+        let fits = |one: &diagnostic::Diagnostic| {
+            one.code == code && one.message.contains(what) && one.hint.as_deref().unwrap_or_default().contains(hint)
+        };
+        assert!(found.iter().any(fits), "{what}: {found:?}");
+    };
+    let both = "upstreams: [ a, b ]";
+    says(
+        &two(&mcp("a_"), "url: \"http://h\", protocol: mcp", both),
+        Conflict,
+        "no `tool_prefix`",
+        "add `tool_prefix: b_`",
+    );
+    says(&two(&mcp("a_"), &mcp("a_b"), both), Conflict, "cannot be told apart", "none begins with the other");
+    says(&two(&mcp("a_"), "url: \"http://h\"", both), Conflict, "no MCP server", "path of their own");
+    says(&two(&mcp("a_"), &mcp("b_"), "upstreams: [ a, c ]"), UnknownName, "no upstream `c`", "");
+    says(&two(&mcp("a_"), &mcp("b_"), "upstream: a, upstreams: [ a, b ]"), Conflict, "exclude each other", "keep one");
+}

@@ -304,7 +304,7 @@ proptest! {
     /// Ids are equal exactly when their values are.
     #[test]
     fn ids_are_equal_when_their_values_are(one in any::<i64>(), other in any::<i64>(), text in "\\PC{0,20}") {
-        let id = |value: serde_json::Value| with(&value.to_string(), |value| Id::of(value));
+        let id = |value: serde_json::Value| with(&value.to_string(), Id::of);
         prop_assert_eq!(id(one.into()) == id(other.into()), one == other);
         prop_assert!(id(one.into()) != id(one.to_string().into()));
         prop_assert_eq!(id(text.as_str().into()), id(text.as_str().into()));
