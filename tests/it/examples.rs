@@ -17,7 +17,7 @@ const BOUND: Duration = Duration::from_secs(90);
 /// Stands between the outputs of two blocks.
 const MARK: &str = "----- end of block";
 /// The ports that the pages name; the test puts free ones in their place.
-const PORTS: [&str; 3] = ["8080", "8081", "9000"];
+const PORTS: [&str; 4] = ["8080", "8081", "9000", "9001"];
 
 /// A fenced block of a page.
 #[derive(Debug, PartialEq, Eq)]
@@ -153,11 +153,22 @@ fn a_program_that_speaks_over_its_input_and_output_is_guarded_as_the_page_says()
 }
 
 #[test]
+fn a_remote_mcp_server_is_guarded_as_the_page_says() {
+    run("mcp-remote");
+}
+
+#[test]
+fn several_mcp_servers_are_one_endpoint_as_the_page_says() {
+    run("mcp-several");
+}
+
+#[test]
 fn every_example_is_run_here_and_keeps_its_secrets_out_of_its_files() {
     let source = include_str!("examples.rs");
     for entry in std::fs::read_dir(folder()).expect("the examples are readable") {
         let path = entry.expect("readable").path();
-        if !path.join("README.md").exists() || !path.join("backend.py").exists() && !path.join("service.py").exists() {
+        let has_server = ["backend.py", "service.py", "server.py"].iter().any(|server| path.join(server).exists());
+        if !path.join("README.md").exists() || !has_server {
             continue;
         }
         let name = path.file_name().expect("a folder has a name").to_string_lossy().into_owned();

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use http::{Method, Request};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_util::client::legacy::Client;
@@ -12,6 +12,7 @@ use hyper_util::rt::TokioExecutor;
 
 use super::super::say;
 use crate::problem::Code;
+use crate::protocol::mcp::{META_DECISION, Status};
 
 /// As much of an answer as is shown.
 const ANSWER_BYTES_MAX: usize = 16 * 1024;
@@ -41,8 +42,8 @@ pub(super) const ERRANDS: [Errand; 3] = [
     },
     Errand {
         what: "mail to katherine@example.net",
-        path: "/shop/messages",
-        body: r#"{"to":"katherine@example.net","subject":"Your refund","body":"Hello Katherine,\nyour refund is on its way."}"#,
+        path: "/mcp",
+        body: r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"send_email","arguments":{"to":"katherine@example.net","subject":"Your refund","body":"Hello Katherine,\nyour refund is on its way."}}}"#,
     },
 ];
 
@@ -51,7 +52,7 @@ pub(super) async fn run(proxy: SocketAddr, token: String, errand: Errand) {
     let client: Client<HttpConnector, Full<Bytes>> = Client::builder(TokioExecutor::new()).build_http();
     loop {
         match once(&client, proxy, &token, errand).await {
-            Ok((503, body)) if body.contains(Code::ApprovalPending.as_str()) => {}
+            Ok((status, body)) if is_pending(status, &body) => {}
             Ok((status, body)) => {
                 say(&format!("\n  The agent's {} came back: {status} {}\n", errand.what, body.trim()));
                 return;
@@ -60,6 +61,15 @@ pub(super) async fn run(proxy: SocketAddr, token: String, errand: Errand) {
             Err(_) => return,
         }
     }
+}
+
+/// Whether nobody has decided yet: plain HTTP says it with a status, MCP in the result.
+fn is_pending(status: u16, body: &str) -> bool {
+    if status == 503 {
+        return body.contains(Code::ApprovalPending.as_str());
+    }
+    let message: serde_json::Value = serde_json::from_str(body).unwrap_or_default();
+    message["result"]["_meta"][META_DECISION]["status"] == Status::Pending.as_str()
 }
 
 type AnyError = Box<dyn std::error::Error + Send + Sync>;
@@ -75,6 +85,8 @@ async fn once(
         .uri(format!("http://{proxy}{}", errand.path))
         .header(AUTHORIZATION, HeaderValue::from_str(&format!("Bearer {token}"))?)
         .header(CONTENT_TYPE, HeaderValue::from_static("application/json"))
+        // No event stream: what is answered is shown as it came.
+        .header(ACCEPT, HeaderValue::from_static("application/json"))
         .body(Full::from(errand.body))?;
     let response = client.request(request).await?;
     let status = response.status().as_u16();

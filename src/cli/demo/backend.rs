@@ -1,4 +1,4 @@
-//! A small tool backend for the demonstration: a shop's customers, refunds and messages, kept in memory.
+//! A small tool backend for the demonstration: a shop's customers, refunds and messages, kept in memory, and its mailbox.
 //!
 //! It knows nothing of Holdpoint and does what it is told, which is the point: what it did shows in `GET /ledger`.
 
@@ -11,6 +11,8 @@ use axum::routing::{delete, get, post};
 use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+
+use super::mailbox::{self, Mail};
 
 /// The most entries the ledger keeps; the oldest go first.
 const LEDGER_MAX: usize = 1000;
@@ -30,14 +32,17 @@ struct Entry {
     detail: Value,
 }
 
+/// What the demonstration's tools work on.
 #[derive(Debug)]
-struct Shop {
+pub(super) struct Shop {
     customers: BTreeMap<String, Customer>,
     ledger: Vec<Entry>,
     done: u64,
+    pub(super) mails: Vec<Mail>,
 }
 
-type Shared = Arc<Mutex<Shop>>;
+/// The shop, as the handlers share it.
+pub(super) type Shared = Arc<Mutex<Shop>>;
 type Answer = (StatusCode, Json<Value>);
 
 #[derive(Debug, Deserialize)]
@@ -63,7 +68,8 @@ struct Message {
 }
 
 impl Shop {
-    fn write(&mut self, what: &'static str, detail: Value) -> u64 {
+    /// Notes what was done; its number.
+    pub(super) fn write(&mut self, what: &'static str, detail: Value) -> u64 {
         self.done += 1;
         self.ledger.push(Entry { number: self.done, what, detail });
         if self.ledger.len() > LEDGER_MAX {
@@ -73,7 +79,8 @@ impl Shop {
     }
 }
 
-fn lock(shop: &Shared) -> MutexGuard<'_, Shop> {
+/// The shop, for as long as it is looked at or changed.
+pub(super) fn lock(shop: &Shared) -> MutexGuard<'_, Shop> {
     // Each change is made whole before the next line can panic, so a poisoned shop is still a true one.
     shop.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -89,6 +96,7 @@ pub(super) fn router() -> Router {
         customers: customers.map(|(id, customer)| (id.to_owned(), customer)).into(),
         ledger: Vec::new(),
         done: 0,
+        mails: mailbox::first(),
     };
     Router::new()
         .route("/customers", get(list))
@@ -97,6 +105,7 @@ pub(super) fn router() -> Router {
         .route("/payouts", post(pay_out))
         .route("/messages", post(send))
         .route("/ledger", get(ledger))
+        .route("/mcp", post(mailbox::answer))
         .with_state(Arc::new(Mutex::new(shop)))
 }
 

@@ -1,4 +1,4 @@
-//! The demonstration's files: the shipped policies, and a configuration around them with fresh credentials.
+//! The demonstration's files: the shipped policies, one for its mailbox, and a configuration around them with fresh credentials.
 
 use std::io;
 use std::net::SocketAddr;
@@ -7,10 +7,11 @@ use std::path::{Path, PathBuf};
 use crate::auth::sha256;
 use crate::domain::call::to_hex;
 
-/// The shipped policies, as they stand in `policies/`.
-const POLICIES: [(&str, &str); 5] = [
+/// The shipped policies, as they stand in `policies/`, and the mailbox's own.
+const POLICIES: [(&str, &str); 6] = [
     ("cloud-operations.yaml", include_str!("../../../policies/cloud-operations.yaml")),
     ("databases.yaml", include_str!("../../../policies/databases.yaml")),
+    ("mailbox.yaml", include_str!("mailbox.yaml")),
     ("messaging.yaml", include_str!("../../../policies/messaging.yaml")),
     ("payments.yaml", include_str!("../../../policies/payments.yaml")),
     ("source-control.yaml", include_str!("../../../policies/source-control.yaml")),
@@ -79,8 +80,9 @@ fn configuration(setting: &Setting<'_>) -> String {
          - {{ call: \"POST /refunds\", tool: payments.refund }}\n      \
          - {{ call: \"POST /payouts\", tool: payments.payout }}\n      \
          - {{ call: \"DELETE /customers/{{id}}\", tool: payments.delete_customer }}\n      \
-         - {{ call: \"POST /messages\", tool: email.send }}\n\
-         routes:\n  - {{ path: /shop/, upstream: shop }}\n\
+         - {{ call: \"POST /messages\", tool: email.send }}\n  \
+         mailbox:\n    url: http://{backend}/mcp\n    protocol: mcp\n\
+         routes:\n  - {{ path: /shop/, upstream: shop }}\n  - {{ path: /mcp, upstream: mailbox }}\n\
          log: {{ format: text, level: warn }}\n",
         digest(agent_token),
     )

@@ -1,8 +1,10 @@
-//! `holdpoint demo`: the real gateway on the real embedded store, with a small tool backend and three parked calls.
+//! `holdpoint demo`: the real gateway on the real embedded store, with a small tool backend (REST and MCP) and three parked
+//! calls.
 
 mod agent;
 mod backend;
 mod files;
+mod mailbox;
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
@@ -11,6 +13,7 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use clap::Args;
+use serde_json::json;
 
 use super::{complain, logs, runtime, say};
 use crate::config::load::{Reviewers, load};
@@ -152,6 +155,7 @@ fn introduce(running: &Running, folder: &Folder, parked: usize, agent_token: &st
          \x20 {:<18}{second}\n\
          \x20                   (one use each; a payout needs two people)\n\n\
          \x20 Agents call:      http://{proxy}/shop/…\n\
+         \x20 over MCP:         http://{proxy}/mcp\n\
          \x20 API and metrics:  http://{admin}/openapi.json, http://{admin}/metrics\n\
          \x20 Data:             {}{where_to}\n\n\
          Be the agent yourself: this call waits until you decide it on the page (50 s; send it again and it joins).\n\n\
@@ -159,10 +163,30 @@ fn introduce(running: &Running, folder: &Folder, parked: usize, agent_token: &st
          \x20   -H 'Authorization: Bearer {agent_token}' \\\n\
          \x20   -H 'Content-Type: application/json' \\\n\
          \x20   -d '{{\"customer\":\"c_23\",\"amount_usd\":140}}'\n\n\
-         With \"amount_usd\":40 it passes at once; what the shop did: GET /shop/ledger. Stop with Ctrl-C.\n",
+         With \"amount_usd\":40 it passes at once; what the shop did: GET /shop/ledger.\n\n\
+         {}\
+         Stop with Ctrl-C.\n",
         format!("Decide as {}:", REVIEWERS[0]),
         format!("and as {}:", REVIEWERS[1]),
         folder.path.display(),
+        for_mcp(proxy, agent_token),
     ));
     Ok(())
+}
+
+/// How an MCP client reaches the mailbox, and how to do without one.
+fn for_mcp(proxy: SocketAddr, agent_token: &str) -> String {
+    let headers = json!({ "Authorization": format!("Bearer {agent_token}") });
+    let server = json!({ "type": "http", "url": format!("http://{proxy}/mcp"), "headers": headers });
+    let client = json!({ "mcpServers": { "mailbox": server } });
+    format!(
+        "Over MCP there is a mailbox: `search` passes, `send_email` waits, `delete_mailbox` is blocked. For an MCP client:\n\n\
+         \x20 {client}\n\n\
+         or by hand:\n\n\
+         \x20 curl -sS http://{proxy}/mcp \\\n\
+         \x20   -H 'Authorization: Bearer {agent_token}' \\\n\
+         \x20   -H 'Content-Type: application/json' -H 'Accept: application/json' \\\n\
+         \x20   -d '{{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"tools/call\",\"params\":{{\"name\":\"send_email\",\
+         \"arguments\":{{\"to\":\"ada@example.org\",\"subject\":\"Your invoice\",\"body\":\"Here it is.\"}}}}}}'\n\n"
+    )
 }

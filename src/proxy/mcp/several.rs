@@ -323,7 +323,8 @@ impl Proxy {
 /// Every page of a server's list, as one result.
 async fn pages(server: &Upstream, post: &Post, headers: &HeaderMap, message: &Value) -> Result<Value, String> {
     let (mut message, mut tools) = (message.clone(), Vec::new());
-    if let Some(params) = message["params"].as_object_mut() {
+    // Not by index, which would put `"params": null` where there was none.
+    if let Some(params) = message.get_mut("params").and_then(Value::as_object_mut) {
         params.shift_remove("cursor");
     }
     for _ in 0..PAGES_MAX {

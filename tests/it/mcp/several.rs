@@ -129,3 +129,15 @@ fn what_no_server_has_is_refused_and_never_guessed() {
     assert_eq!(other["error"]["code"], -32601, "{other}");
     assert!(two.first.messages("tools/call").is_empty() && two.second.messages("tools/call").is_empty());
 }
+
+#[test]
+fn a_list_that_is_asked_for_without_params_reaches_each_server_without_them() {
+    let two = Two::start();
+    let text = json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/list" }).to_string();
+    two.in_session().post(&text).send().expect(200, "");
+    for server in [&two.first, &two.second] {
+        let asked = server.messages("tools/list");
+        assert_eq!(asked.len(), 1);
+        assert!(asked[0].json().get("params").is_none(), "{}", asked[0].json());
+    }
+}
