@@ -67,6 +67,7 @@ fn respond(shop: &Shared, headers: &HeaderMap, body: &[u8]) -> Result<Option<(St
         kind: FaultKind::Envelope,
         detail: error.to_string(),
         id: None,
+        requested: None,
     })?;
     let Message::Request { id, method, params } = protocol::read(&value)? else { return Ok(None) };
     let meta = params.and_then(|params| params.member("_meta"));

@@ -199,6 +199,13 @@ pub(super) fn accepted() -> Response<AnswerBody> {
     response
 }
 
+/// A session that has ended.
+pub(super) fn ended() -> Response<AnswerBody> {
+    let mut response = accepted();
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    response
+}
+
 /// A JSON answer about an approval.
 pub(super) fn json(text: String, approval: &str) -> Response<AnswerBody> {
     let mut response = own(text);

@@ -8,6 +8,7 @@ use http::Response;
 
 use crate::domain::policy::{CompiledPolicy, Decision, HOLD_DEFAULT, VerdictKind};
 use crate::domain::value::Value;
+use crate::gate::held::HeldRequest;
 use crate::gate::intake::{Body, Entry, Shown};
 use crate::gate::parking::{Entered, Held, Order, Patience, RuleTerms};
 use crate::gate::release::{Permit, admit_continuation};
@@ -181,7 +182,7 @@ impl Proxy {
         surface: &Surface,
         post: Post,
         about: About,
-        (rule, shown): (RuleTerms, Shown),
+        terms: (RuleTerms, Shown),
         keeping: Keeping,
     ) -> Response<AnswerBody> {
         let Keeping { budget, token, trace_id, round } = keeping;
@@ -189,14 +190,7 @@ impl Proxy {
         let cancellable = self.in_flight.note(&post.request.agent, &post.upstream.name, post.session(), &about.id);
         let upstream = post.upstream.clone();
         let request = post.request.clone();
-        let order = Order {
-            request: post.request,
-            rule,
-            shown,
-            idempotency_key: None,
-            trace_id: Some(trace_id),
-            patience: Patience::Wait(budget),
-        };
+        let order = order(post.request, terms, trace_id, Patience::Wait(budget));
         let waiting = match self.gate.enter(order).await {
             Ok(Entered::Settled(held)) => return self.conclude(*held, &about, &upstream, request).await,
             Ok(Entered::Waiting(waiting)) => Kept::new(&self.gate, *waiting, about.revision),
@@ -232,18 +226,11 @@ impl Proxy {
         &self,
         post: Post,
         about: About,
-        (rule, shown): (RuleTerms, Shown),
+        terms: (RuleTerms, Shown),
         trace_id: String,
     ) -> Response<AnswerBody> {
         let (agent, upstream, request) = (post.request.agent.clone(), post.upstream.clone(), post.request.clone());
-        let order = Order {
-            request: post.request,
-            rule,
-            shown,
-            idempotency_key: None,
-            trace_id: Some(trace_id),
-            patience: Patience::RespondAsync,
-        };
+        let order = order(post.request, terms, trace_id, Patience::RespondAsync);
         let response = match self.gate.enter(order).await {
             Ok(Entered::Waiting(waiting)) => {
                 return tasks::created(&about.id, about.revision, &waiting.give_up().await);
@@ -264,7 +251,7 @@ impl Proxy {
         held: Held,
         about: &About,
         upstream: &Arc<Upstream>,
-        request: crate::gate::held::HeldRequest,
+        request: HeldRequest,
     ) -> Response<AnswerBody> {
         if let Some(problem) = answer::problem_of(&held, self.gate.now()) {
             return about.answer(problem);
@@ -306,6 +293,11 @@ impl Proxy {
         let approval = waiting.withdraw().await;
         about.answer(plain::refused(&approval, self.gate.now()))
     }
+}
+
+/// An order to park; MCP knows no idempotency keys, identical calls join by themselves.
+fn order(request: HeldRequest, (rule, shown): (RuleTerms, Shown), trace_id: String, patience: Patience) -> Order {
+    Order { request, rule, shown, idempotency_key: None, trace_id: Some(trace_id), patience }
 }
 
 /// The approval under which a released call was answered.

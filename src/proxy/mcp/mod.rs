@@ -163,12 +163,7 @@ impl Proxy {
         let post = read(call, surface).await?;
         // Judged on a view of its own: the bytes go on as they came.
         let body = post.body().clone();
-        let value = json::read(&body, &json::Limits::default()).map_err(|error| Refused {
-            refusal: Refusal::from(error),
-            rpc_code: -32700,
-            id: None,
-            requested: None,
-        })?;
+        let value = strict(&body)?;
         let metrics = post.upstream.metrics.clone();
         let message = protocol::read(&value)?;
         protocol::check_method(&post.request.headers, &message)?;
@@ -273,6 +268,12 @@ fn task_request<'a>(
 async fn pass(post: Post) -> Result<Response<AnswerBody>, crate::problem::Problem> {
     let upstream = post.upstream.clone();
     upstream::send(admit_message(), &upstream, post.outgoing()).await
+}
+
+/// Reads a message's bytes strictly.
+fn strict(body: &Bytes) -> Result<Value<'_>, Refused> {
+    let read = json::read(body, &json::Limits::default());
+    read.map_err(|error| Refused { refusal: Refusal::from(error), rpc_code: -32700, id: None, requested: None })
 }
 
 /// Reads the body whole. A message that cannot be judged is refused, whatever it is.

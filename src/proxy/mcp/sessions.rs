@@ -42,7 +42,7 @@ impl Session {
     }
 
     /// The caller's headers as this server is to get them; `None` when the session has none with it.
-    fn headers(&self, headers: &HeaderMap, server: &str) -> Option<HeaderMap> {
+    pub(super) fn headers(&self, headers: &HeaderMap, server: &str) -> Option<HeaderMap> {
         let session = self.servers.get(server)?;
         let mut headers = headers.clone();
         headers.remove(SESSION);

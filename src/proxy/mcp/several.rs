@@ -16,6 +16,7 @@ use crate::domain::policy::CompiledPolicy;
 use crate::domain::tools::Page;
 use crate::domain::value;
 use crate::gate::held::HeldRequest;
+use crate::gate::release::admit_message;
 use crate::protocol::json;
 use crate::protocol::mcp::{self as protocol, CANCELLED, Id, Message, Revision, SESSION, TOOLS_CALL, TOOLS_LIST};
 use crate::telemetry::stopwatch::Stopwatch;
@@ -26,10 +27,11 @@ use super::super::call::Unread;
 use super::super::refusal::Refusal;
 use super::super::routes::Upstream;
 use super::super::surface::Surface;
+use super::super::upstream::{self, Outgoing};
 use super::ask::ask;
 use super::listing::Asked;
 use super::sessions::{Era, ServerSession, Session};
-use super::{Post, Refused, answer, own_task, read, task_request};
+use super::{Post, Refused, answer, own_task, read, strict, task_request};
 
 /// Pages of one server's list of tools.
 const PAGES_MAX: usize = 20;
@@ -47,18 +49,14 @@ impl Proxy {
     ) -> Result<Response<AnswerBody>, Refused> {
         match call.method {
             Method::POST => {}
-            Method::DELETE => return Ok(status(StatusCode::NO_CONTENT)),
+            Method::DELETE => return self.end_all(&call, servers).await,
             _ => return Err(Refusal::mcp_method(&call.method).into()),
         }
         let post = read(call, surface).await?;
         let body = post.body().clone();
-        let value = json::read(&body, &json::Limits::default()).map_err(|error| Refused {
-            refusal: Refusal::from(error),
-            rpc_code: -32700,
-            id: None,
-            requested: None,
-        })?;
+        let value = strict(&body)?;
         let message = protocol::read(&value)?;
+        protocol::check_method(&post.request.headers, &message)?;
         let (Message::Request { params, .. } | Message::Notification { params, .. }) = &message else {
             // No server was told that it could ask.
             return Ok(answer::accepted());
@@ -115,6 +113,21 @@ impl Proxy {
             },
             Message::Response => Ok(answer::accepted()),
         }
+    }
+
+    /// Ends the session with every server that has one. None is waited for longer than it takes to say so.
+    async fn end_all(&self, call: &Unread, servers: &[Arc<Upstream>]) -> Result<Response<AnswerBody>, Refused> {
+        let session = Session::open(&self.gate, &call.agent, &call.headers).ok_or_else(Refusal::mcp_session)?;
+        join_all(servers.iter().filter_map(|server| {
+            let headers = session.headers(&call.headers, &server.name)?;
+            let outgoing = Outgoing::judged(server, Method::DELETE, &call.target, headers, None);
+            Some(async move {
+                // A server that is gone has no session any more; one that keeps none says so, and neither matters here.
+                drop(upstream::send(admit_message(), server, outgoing).await);
+            })
+        }))
+        .await;
+        Ok(answer::ended())
     }
 
     /// Begins a session with every server that is there.
@@ -379,10 +392,4 @@ fn as_json(message: &value::Value<'_>) -> Value {
     let mut text = String::new();
     message.write_json(&mut text);
     serde_json::from_str(&text).unwrap_or_default()
-}
-
-fn status(status: StatusCode) -> Response<AnswerBody> {
-    let mut response = Response::new(AnswerBody::from(Bytes::new()));
-    *response.status_mut() = status;
-    response
 }

@@ -141,3 +141,21 @@ fn a_list_that_is_asked_for_without_params_reaches_each_server_without_them() {
         assert!(asked[0].json().get("params").is_none(), "{}", asked[0].json());
     }
 }
+
+#[test]
+fn ending_the_session_ends_it_with_each_server() {
+    let two = Two::start();
+    let params =
+        json!({ "protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": { "name": "c", "version": "1" } });
+    let began = two.client().request(&json!(0), "initialize", &params).send();
+    let session = began.header("mcp-session-id").expect("a session");
+    let end =
+        |session: &str| two.gateway.agent("bot").call("DELETE", "/mcp").header("mcp-session-id", session).send().status;
+    assert_eq!(end("s-1"), 404, "a server's own session is none here");
+    assert_eq!(end(session), 204);
+    for server in [&two.first, &two.second] {
+        let ended: Vec<_> = server.hits().into_iter().filter(|hit| hit.method == "DELETE").collect();
+        assert_eq!(ended.len(), 1);
+        assert_eq!(ended[0].header("mcp-session-id"), Some("s-1"));
+    }
+}
