@@ -1,8 +1,8 @@
 //! MCP servers that speak over standard input and output, as upstreams: each is a program that runs as a child of the
 //! gateway, and answers as a Streamable HTTP server does.
 //!
-//! Revisions with sessions get a child for each session ([`sessions`]); newer ones share one child for each upstream, with
-//! ids that are exchanged on the way ([`shared`]). Deliberately does not judge, hold or log what is said; and resumes no
+//! Revisions with sessions get a child for each session (`sessions`); newer ones share one child for each upstream, with
+//! ids that are exchanged on the way (`shared`). Deliberately does not judge, hold or log what is said; and resumes no
 //! stream: what nobody reads is lost with the child.
 //!
 //! Everything that a child can make grow has a limit: its lines, what waits for whom, what it complains about, the number of

@@ -142,7 +142,7 @@ pub(super) fn refused(refused: Refused) -> Response<AnswerBody> {
     let mut data = json!({ "dev.holdpoint/problem": problem.document() });
     if let Some(requested) = requested {
         data["supported"] = Revision::ALL.map(Revision::as_str).as_slice().into();
-        data["requested"] = requested.into();
+        data["requested"] = requested.as_ref().into();
     }
     let text = protocol::error(id.as_ref(), rpc_code, problem.detail(), &data);
     in_place_of(problem, text)

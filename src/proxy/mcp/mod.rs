@@ -76,7 +76,7 @@ struct Refused {
     rpc_code: i32,
     id: Option<Id>,
     /// The revision that was asked for and is not known.
-    requested: Option<String>,
+    requested: Option<Box<str>>,
 }
 
 impl From<Refusal> for Refused {
@@ -87,7 +87,12 @@ impl From<Refusal> for Refused {
 
 impl From<Fault> for Refused {
     fn from(fault: Fault) -> Self {
-        Self { refusal: Refusal::from(&fault), rpc_code: fault.rpc_code, id: fault.id, requested: fault.requested }
+        Self {
+            refusal: Refusal::from(&fault),
+            rpc_code: fault.rpc_code,
+            id: fault.id,
+            requested: fault.requested.map(String::into_boxed_str),
+        }
     }
 }
 
