@@ -335,7 +335,7 @@ export interface components {
             channel: string | null;
             /** @description The reviewer's id. */
             id: string | null;
-            /** @description `reviewer`, `agent`, `policy` or `gateway`. */
+            /** @description `reviewer`, `agent`, `policy`, `operator` or `gateway`. */
             kind: string;
             /** @description Why. */
             reason: string | null;
@@ -378,7 +378,7 @@ export interface components {
         /** @description What went wrong. `docs/reference/problems.md` has a section for each code. */
         Problem: {
             /** @enum {string} */
-            code: "blocked" | "rejected" | "expired" | "cancelled" | "approval_pending" | "already_released" | "idempotency_key_reused" | "queue_full" | "too_many_attempts" | "too_many_streams" | "store_unavailable" | "draining" | "internal" | "upstream_unreachable" | "outcome_unknown" | "upstream_timeout" | "result_too_large" | "unauthenticated" | "forbidden" | "cross_site" | "not_found" | "no_route" | "method_not_allowed" | "method_not_implemented" | "invalid_request" | "already_decided" | "payload_mismatch" | "not_unknown" | "no_result" | "duplicate_key" | "confusable_key" | "bad_json" | "too_deep" | "too_large" | "headers_too_large" | "unsupported_media_type" | "body_not_allowed" | "path" | "target_too_long" | "expectation_failed" | "version_not_supported" | "framing" | "host" | "method_override" | "tool_name" | "request_timeout" | "body_incomplete";
+            code: "blocked" | "rejected" | "expired" | "cancelled" | "approval_pending" | "already_released" | "idempotency_key_reused" | "queue_full" | "too_many_attempts" | "too_many_streams" | "store_unavailable" | "draining" | "internal" | "upstream_unreachable" | "outcome_unknown" | "upstream_timeout" | "result_too_large" | "tools_refused" | "definition_changed" | "unauthenticated" | "forbidden" | "cross_site" | "not_found" | "no_route" | "method_not_allowed" | "method_not_implemented" | "invalid_request" | "already_decided" | "payload_mismatch" | "not_unknown" | "no_result" | "duplicate_key" | "confusable_key" | "bad_json" | "too_deep" | "too_large" | "headers_too_large" | "unsupported_media_type" | "body_not_allowed" | "path" | "target_too_long" | "expectation_failed" | "version_not_supported" | "framing" | "host" | "method_override" | "tool_name" | "batch" | "invalid_message" | "header_mismatch" | "request_timeout" | "body_incomplete";
             /** @description What is wrong with this very request, and what to do. */
             detail: string;
             /** @description Whether the same request may be sent again and may then succeed. */

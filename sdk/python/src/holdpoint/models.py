@@ -14,7 +14,7 @@ BulkResult: TypeAlias = Literal["decided", "already_decided", "expired", "forbid
 Decision: TypeAlias = Literal["approved", "rejected"]
 Kind: TypeAlias = Literal["call", "action"]
 OutcomeState: TypeAlias = Literal["held", "releasing", "succeeded", "failed", "unknown", "resolved"]
-ProblemCode: TypeAlias = Literal["blocked", "rejected", "expired", "cancelled", "approval_pending", "already_released", "idempotency_key_reused", "queue_full", "too_many_attempts", "too_many_streams", "store_unavailable", "draining", "internal", "upstream_unreachable", "outcome_unknown", "upstream_timeout", "result_too_large", "unauthenticated", "forbidden", "cross_site", "not_found", "no_route", "method_not_allowed", "method_not_implemented", "invalid_request", "already_decided", "payload_mismatch", "not_unknown", "no_result", "duplicate_key", "confusable_key", "bad_json", "too_deep", "too_large", "headers_too_large", "unsupported_media_type", "body_not_allowed", "path", "target_too_long", "expectation_failed", "version_not_supported", "framing", "host", "method_override", "tool_name", "request_timeout", "body_incomplete"]
+ProblemCode: TypeAlias = Literal["blocked", "rejected", "expired", "cancelled", "approval_pending", "already_released", "idempotency_key_reused", "queue_full", "too_many_attempts", "too_many_streams", "store_unavailable", "draining", "internal", "upstream_unreachable", "outcome_unknown", "upstream_timeout", "result_too_large", "tools_refused", "definition_changed", "unauthenticated", "forbidden", "cross_site", "not_found", "no_route", "method_not_allowed", "method_not_implemented", "invalid_request", "already_decided", "payload_mismatch", "not_unknown", "no_result", "duplicate_key", "confusable_key", "bad_json", "too_deep", "too_large", "headers_too_large", "unsupported_media_type", "body_not_allowed", "path", "target_too_long", "expectation_failed", "version_not_supported", "framing", "host", "method_override", "tool_name", "batch", "invalid_message", "header_mismatch", "request_timeout", "body_incomplete"]
 ResolvedOutcome: TypeAlias = Literal["committed", "not_committed"]
 Risk: TypeAlias = Literal["low", "medium", "high", "critical"]
 Sla: TypeAlias = Literal["ok", "due_soon", "breached", "expired"]
@@ -78,7 +78,7 @@ class DecidedBy:
     """Who closed an approval."""
 
     kind: str
-    """`reviewer`, `agent`, `policy` or `gateway`."""
+    """`reviewer`, `agent`, `policy`, `operator` or `gateway`."""
     id: str | None
     """The reviewer's id."""
     channel: str | None
