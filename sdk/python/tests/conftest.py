@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,10 @@ from pathlib import Path
 import pytest
 
 from gateway import Gateway, losing_upstream
+
+# A shell starts what runs in its background with interrupts ignored, and programs hand that down: the tests interrupt
+# programs, so it ends here.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
