@@ -49,8 +49,10 @@ def test_another_agents_approval_does_not_exist(gateway: Gateway, action: str) -
 def test_get_waits_at_the_server_as_long_as_it_is_told(gateway: Gateway, action: str) -> None:
     with gateway.agent() as bot, gateway.reviewer() as alice:
         created = bot.create(action)
-        threading.Timer(0.5, lambda: alice.decide(created.id, "approved")).start()
+        deciding = threading.Timer(0.5, lambda: alice.decide(created.id, "approved"))
+        deciding.start()
         assert bot.get(created.id, wait=20).status == "approved"
+        deciding.join()
         with pytest.raises(ConfigurationError, match="wait"):
             bot.get(created.id, wait=3601)
 

@@ -206,12 +206,14 @@ def test_waits_for_a_place_in_a_full_queue(own_gateway: Gateway, action: str) ->
     own_gateway.start()
     with own_gateway.agent() as bot:
         first = bot.create("in the way")
-        threading.Timer(1, lambda: bot.cancel(first.id)).start()
+        leaving = threading.Timer(1, lambda: bot.cancel(first.id))
+        leaving.start()
         with own_gateway.deciding(action):
             # The gateway says when to come back: in five seconds.
             began = time.monotonic()
             assert bot.require_approval(action).status == "approved"
             assert time.monotonic() - began >= 5
+        leaving.join()
 
 
 def test_the_same_key_is_the_same_approval_however_it_was_decided(gateway: Gateway, action: str) -> None:
