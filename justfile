@@ -12,6 +12,11 @@ ci:
 test:
     ./scripts/test.sh
 
+# Real MCP clients and servers against the gateway, and the conformance suites straight and through it.
+mcp:
+    ./scripts/test-mcp.sh
+    ./scripts/test-mcp.sh --conformance
+
 # Format and lints alone.
 lint:
     cargo fmt --check

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Everything that must hold before a change goes in: format, lints, tests (the clients' and those with real MCP clients
-# included), documentation, licences.
+# Everything that must hold before a change goes in: format, lints, tests (the clients'
+# included), documentation, licences. Those with real MCP clients and the conformance suites are `just mcp`.
 # Installs the system packages that the tests need when they are missing (Debian or Ubuntu, as root or with sudo).
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -30,8 +30,6 @@ suite() {
 }
 suite ./scripts/test-sdk-python.sh
 suite ./scripts/test-sdk-typescript.sh
-suite ./scripts/test-mcp.sh
-suite ./scripts/test-mcp.sh --conformance
 
 if [ "$status" -eq 0 ]; then
     step 'cargo doc'
@@ -46,5 +44,5 @@ if [ "$status" -eq 0 ]; then
 fi
 
 step 'results'
-grep -E '^(test result:|test .* FAILED$|error: test failed|(FAILED|ERROR) |=+ .*(passed|failed).* =+$|. (tests|pass|fail) [0-9]+|the same checks pass|not the same)' "$results" || true
+grep -E '^(test result:|test .* FAILED$|error: test failed|(FAILED|ERROR) |=+ .*(passed|failed).* =+$|. (tests|pass|fail) [0-9]+)' "$results" || true
 exit "$status"
