@@ -112,7 +112,12 @@ impl Rounds {
         if gate.now() >= state.until || state.fingerprint != call {
             return Err(BadState);
         }
-        // After a restart nothing is remembered: the state is then taken once, and holds what it held before.
+        // What would be sent with it is sent on a state that is known to be good, and on no other: a used one must not come back with
+        // a restart.
+        if state.sent.is_some() && !self.current.contains_key(&state.key()) {
+            return Err(BadState);
+        }
+        // Of a held call nothing is remembered after a restart either: the state is then taken once, and holds what it held before.
         let mut current = self.current.entry(state.key()).or_insert((state.round, state.until));
         if current.0 != state.round {
             return Err(BadState);

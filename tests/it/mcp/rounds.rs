@@ -92,6 +92,11 @@ fn a_servers_question_about_an_approved_call_is_answered_under_the_same_approval
     let mut swapped = params;
     swapped["arguments"] = json!({ "name": "another" });
     assert_eq!(client.request(&json!(3), "tools/call", &swapped).send().json()["error"]["code"], -32602);
+    // Used once, and for good: also where nobody remembers that it was.
+    swapped["arguments"] = repository();
+    let rig = rig.crash_and_start();
+    let again = rig.client().stateless().request(&json!(4), "tools/call", &swapped).send().json();
+    assert_eq!(again["error"]["code"], -32602, "{again}");
     assert_eq!(rig.deletions(), 2);
 }
 
