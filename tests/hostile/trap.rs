@@ -1,15 +1,16 @@
 //! A gateway in front of a spy, and what is sent through it.
 
+use std::net::Shutdown;
 use std::path::PathBuf;
 
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use crate::spy::{Language, Sighting, Spy};
 use crate::support::gateway::Gateway;
 use crate::support::home::Home;
 use crate::support::http::Wire;
 use crate::support::people::token;
-use crate::support::spy::{Language, Sighting, Spy};
 use crate::support::wait::until;
 
 /// A connection of the corpus and what must come of it; `tests/corpus/raw/README.md` says what each key means.
@@ -156,7 +157,7 @@ impl Trap {
         let mut wire = Wire::connect(self.gateway.proxy);
         wire.send(&raw);
         if case.half_close {
-            wire.finish_sending();
+            drop(wire.closer().shutdown(Shutdown::Write));
         }
         for (place, expected) in case.answers.iter().enumerate() {
             let answer = wire.answer().unwrap_or_else(|error| panic!("{what}: no answer {place}: {error}"));

@@ -6,11 +6,11 @@
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use crate::spy::Language;
 use crate::support::http::Answer;
 use crate::support::people::Call;
-use crate::support::spy::Language;
 
-use super::trap::{Body, Trap, corpus, index};
+use crate::trap::{Body, Trap, corpus, index};
 
 /// A message of the corpus and what must come of it; `tests/corpus/mcp/README.md` says what each key means.
 #[derive(Debug, Deserialize)]

@@ -3,18 +3,15 @@
 //! `tests/corpus/raw` holds whole connections, `tests/corpus/hostile` request bodies; adding a file and its line in the index adds
 //! a case. Each row of the table of hostile inputs is one test.
 
-mod mcp;
-mod trap;
-
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
+use crate::spy::Language;
 use crate::support::http::Wire;
 use crate::support::people::token;
-use crate::support::spy::Language;
 
-use trap::{Body, Connection, Trap, corpus, index};
+use crate::trap::{Body, Connection, Trap, corpus, index};
 
 /// Replays everything that the corpora hold for a row, before both spies.
 fn replay(row: &str) {
