@@ -5,6 +5,7 @@
 )]
 
 mod corpus;
+mod doors;
 mod mcp;
 mod spy;
 #[expect(dead_code, reason = "the rig is shared with the other tests, and no target uses all of it")]
