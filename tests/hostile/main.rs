@@ -7,7 +7,9 @@
 mod corpus;
 mod doors;
 mod mcp;
+mod replayed;
 mod spy;
+mod starved;
 #[expect(dead_code, reason = "the rig is shared with the other tests, and no target uses all of it")]
 #[path = "../it/support/mod.rs"]
 mod support;
