@@ -18,7 +18,7 @@ use crate::telemetry::metrics::{Counted, ReleaseOutcome, Violation};
 
 use super::again::{self, Again};
 use super::held::HeldRequest;
-use super::{Error, Gate};
+use super::{Error, Gate, UNRECORDED_PAUSE};
 
 /// How many detached releases run at once; the others wait their turn.
 pub const DETACHED_RELEASES_MAX: usize = 64;
@@ -243,8 +243,9 @@ impl Gate {
         self.to_its_end(work).await
     }
 
-    /// Records what a release came to. Retries for a while when the store cannot write: what cannot be recorded stays
-    /// `releasing`, which the next start turns into unknown.
+    /// Records what a release came to. Where the store cannot write, whoever waits for the record waits a few seconds, and after
+    /// that it is tried until the store can. What the process cannot record before it ends stays `releasing`, which the next start
+    /// turns into unknown.
     async fn finish_release(&self, id: ApprovalId, upstream: &str, sent: Sent, result: Option<KeptAnswer>) {
         let command = match &sent {
             Sent::Answered(status) => Command::Succeed { status: *status },
@@ -253,12 +254,27 @@ impl Gate {
         };
         self.metrics().release(upstream, sent.outcome());
         for pause in [50, 200, 1000, 3000] {
-            match self.finish(id, command.clone(), result.as_ref()).await {
-                Ok(_) => return,
-                Err(error) => tracing::error!(approval = %id, %error, "an outcome could not be recorded"),
+            if self.is_finished(id, &command, result.as_ref()).await {
+                return;
             }
             tokio::time::sleep(Duration::from_millis(pause)).await;
         }
+        let gate = self.clone();
+        self.spawn("outcome kept for later", async move {
+            while !gate.is_finished(id, &command, result.as_ref()).await {
+                if gate.drains_within(UNRECORDED_PAUSE).await {
+                    return;
+                }
+            }
+        });
+    }
+
+    async fn is_finished(&self, id: ApprovalId, command: &Command, kept: Option<&KeptAnswer>) -> bool {
+        let finished = self.finish(id, command.clone(), kept).await;
+        if let Err(error) = &finished {
+            tracing::error!(approval = %id, %error, "an outcome could not be recorded; it will be tried again");
+        }
+        finished.is_ok()
     }
 
     async fn finish(&self, id: ApprovalId, command: Command, kept: Option<&KeptAnswer>) -> Result<Applied, Error> {
