@@ -307,18 +307,24 @@ impl Gate {
         }
     }
 
-    /// Starts the release of a detached call in a task of its own, if that is what the approval now asks for.
+    /// Starts the release of a detached call, if that is what the approval now asks for. One that was tried and came back waits
+    /// for the sweep.
     pub(super) fn release_if_ready(&self, approval: &Approval) {
         let detached = approval.call().is_some_and(|call| call.release == ReleaseMode::Detached);
-        let unsent = matches!(approval.execution, Execution::Held);
-        if detached && unsent && matches!(approval.state, State::Approved(_)) {
-            let (gate, id) = (self.clone(), approval.id);
-            self.spawn("detached release", async move {
-                if let Err(error) = gate.release_detached(id).await {
-                    tracing::error!(approval = %id, %error, "a detached call could not be released; it will be tried again");
-                }
-            });
+        let untried = matches!(approval.execution, Execution::Held);
+        if detached && untried && matches!(approval.state, State::Approved(_)) {
+            self.start_detached(approval.id);
         }
+    }
+
+    /// Releases a detached call in a task of its own. Whether its permit is to be had is found out there.
+    pub(super) fn start_detached(&self, id: ApprovalId) {
+        let gate = self.clone();
+        self.spawn("detached release", async move {
+            if let Err(error) = gate.release_detached(id).await {
+                tracing::error!(approval = %id, %error, "a detached call could not be released; it will be tried again");
+            }
+        });
     }
 
     async fn release_detached(&self, id: ApprovalId) -> Result<(), Error> {

@@ -6,8 +6,11 @@
 )]
 
 mod broken_disk;
+mod clock;
+mod dying;
 mod full_disk;
 mod kit;
 #[path = "../it/support/mod.rs"]
 #[expect(dead_code, reason = "the rig serves the other suites too")]
 mod support;
+mod upstream;
