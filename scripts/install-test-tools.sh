@@ -6,6 +6,9 @@
 #   python3's venv           the Python SDK
 #   npm, jq                  the TypeScript client, and the recipes for curl
 #   kill                     signals to the gateway
+#   strace, unshare, mount   disks that fail or are full under the gateway
+#   faketime                 clocks that are set while it runs
+#   slowhttptest             clients that are slow on purpose
 #   curl, openssl            the commands of the examples
 #   nginx, haproxy           reverse proxies that stand in front of the gateway
 #   faketime                 a clock that is far ahead
@@ -33,6 +36,11 @@ need nodejs node
 need npm npm
 need jq jq
 need procps kill
+need strace strace
+need util-linux unshare
+need mount mount
+need faketime faketime
+need slowhttptest slowhttptest
 need curl curl
 need openssl openssl
 need nginx nginx

@@ -87,12 +87,11 @@ impl Gate {
         }
     }
 
-    /// Starts detached releases whose moment was missed: a crash between decision and release, a store that was away.
+    /// Starts detached releases whose moment was missed (a crash between decision and release, a store that was away), and those
+    /// that could not be sent and may be tried again.
     async fn sweep_ready(&self) -> Result<(), Error> {
         for id in self.store().ready(self.now(), BATCH).await? {
-            if let Some(approval) = self.approval(id).await? {
-                self.release_if_ready(&approval);
-            }
+            self.start_detached(id);
         }
         Ok(())
     }

@@ -4,11 +4,12 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, HOST, HeaderName, HeaderValue};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderName, HeaderValue};
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, Version};
 use http_body_util::{BodyExt, Limited};
 use tokio_util::task::TaskTracker;
@@ -25,7 +26,7 @@ use crate::telemetry::metrics::{UpstreamMetrics, UpstreamOutcome};
 use crate::telemetry::stopwatch::Stopwatch;
 
 use super::answer;
-use super::body::{AnswerBody, CallBody, ReleasedBody};
+use super::body::{AnswerBody, CallBody, PromptBody, ReleasedBody};
 use super::routes::Upstream;
 use super::surface::Surface;
 
@@ -266,14 +267,16 @@ impl Sender for DetachedSender {
         match dispatch(upstream, request, release.approval()).await {
             Ok(response) => match without_result(protocol, response.status()) {
                 Some(sent) => release.finish(sent, None).await,
-                None => keep(release, response, surface.response_bytes_max).await,
+                None => keep(release, response, surface.response_bytes_max, upstream.timeout).await,
             },
             Err(error) => release.finish(sent_of(&error), None).await,
         }
     }
 }
 
-async fn keep(release: Release, response: Response<UpstreamBody>, max: u64) {
+/// Reads the whole answer and keeps it. Nobody's patience ends this, so an upstream that falls silent for `piece_timeout` in the
+/// middle does; but not in an event stream, whose next event is the result.
+async fn keep(release: Release, response: Response<UpstreamBody>, max: u64, piece_timeout: Duration) {
     let (mut head, body) = response.into_parts();
     strip_for_caller(&mut head.headers);
     let status = head.status.as_u16();
@@ -284,7 +287,11 @@ async fn keep(release: Release, response: Response<UpstreamBody>, max: u64) {
         body: Bytes::new(),
         too_large: false,
     };
-    match Limited::new(body, usize::try_from(max).unwrap_or(usize::MAX)).collect().await {
+    let is_event_stream =
+        head.headers.get(CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"text/event-stream"));
+    let piece_timeout = if is_event_stream { Duration::MAX } else { piece_timeout };
+    let mut body = PromptBody::new(body, piece_timeout);
+    match Limited::new(&mut body, usize::try_from(max).unwrap_or(usize::MAX)).collect().await {
         Ok(collected) => kept.body = collected.to_bytes(),
         Err(error) if error.is::<http_body_util::LengthLimitError>() => kept.too_large = true,
         Err(error) => {
