@@ -105,6 +105,19 @@ impl HeldRequest {
         }
     }
 
+    /// The same in memory of its own. As they were read, body and headers are parts of the connection's buffer, which then could
+    /// not be used again as long as the call is held.
+    #[must_use]
+    pub fn compact(self) -> Self {
+        let mut headers = HeaderMap::with_capacity(self.headers.len());
+        for (name, value) in &self.headers {
+            let mut own = HeaderValue::from_bytes(value.as_bytes()).expect("it was a value");
+            own.set_sensitive(value.is_sensitive());
+            headers.append(name.clone(), own);
+        }
+        Self { headers, body: self.body.as_deref().map(Bytes::copy_from_slice), ..self }
+    }
+
     /// What policy is asked about. `claims` is what the upstream says of the tool at this moment.
     pub fn facts(&self, claims: Claims) -> Call<'_> {
         Call {

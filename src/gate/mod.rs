@@ -45,7 +45,7 @@ use waiters::Waiters;
 pub const REFUSAL_RECORDS_PER_SECOND: u32 = 200;
 
 /// How often a waiter reads the store when nothing wakes it: the floor beneath every notification.
-pub const POLL_INTERVAL: Duration = Duration::from_secs(15);
+pub const POLL_INTERVAL: Duration = Duration::from_secs(30);
 
 /// How long to wait before what the store could not write is written again.
 const UNRECORDED_PAUSE: Duration = Duration::from_secs(2);

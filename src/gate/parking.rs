@@ -122,7 +122,8 @@ impl Gate {
     /// Parks a call, or finds what stands for it, and holds the caller as long as it has patience.
     pub async fn park(&self, order: Order) -> Result<Held, Error> {
         let patience = order.patience;
-        let mut waiting = match self.enter(order).await? {
+        // Boxed, here and below: what comes before a wait and after it takes no memory during it.
+        let mut waiting = match Box::pin(self.enter(order)).await? {
             Entered::Settled(held) => return Ok(*held),
             Entered::Waiting(waiting) => waiting,
         };
@@ -132,7 +133,7 @@ impl Gate {
         };
         match held {
             Some(held) => Ok(held),
-            None => Ok(Held::Pending(waiting.give_up().await)),
+            None => Ok(Held::Pending(Box::pin(waiting.give_up()).await)),
         }
     }
 
@@ -147,6 +148,7 @@ impl Gate {
             return settled(Held::Full(Overflow::HeldBytes));
         };
         let (park, request) = self.prepare(order)?;
+        let request = request.compact();
         let own_id = park.approval.id;
         // Before the row exists: a decision that comes at once still wakes.
         let waiter = self.waiters().subscribe(own_id);

@@ -64,11 +64,11 @@ impl Waiting {
                         if !self.waiter.is_newest() {
                             tokio::time::sleep(NEWER_FIRST).await;
                         }
-                        return gate.release_now(approval, &self.request).await.map(Some);
+                        return Box::pin(gate.release_now(approval, &self.request)).await.map(Some);
                     }
                     // The gateway sends it; wait for the outcome.
                     (Execution::Held | Execution::Releasing { .. }, true) => {}
-                    (_, true) => return gate.replay(approval.clone()).await.map(Some),
+                    (_, true) => return Box::pin(gate.replay(approval.clone())).await.map(Some),
                 }
             }
             let id = approval.id;

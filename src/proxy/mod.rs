@@ -285,7 +285,8 @@ impl Proxy {
                 let Rest { idempotency_key, trace, .. } = context;
                 let trace_id = Some(trace.trace_id());
                 let order = Order { request: request.clone(), rule, shown, idempotency_key, trace_id, patience };
-                self.park(order, request, upstream, patience).await
+                // Boxed, so that a held call keeps little more in memory than its place in the queue.
+                Box::pin(self.park(order, request.compact(), upstream, patience)).await
             }
         }
     }
@@ -299,7 +300,8 @@ impl Proxy {
     ) -> Result<Response<AnswerBody>, Refusal> {
         Ok(match self.gate.park(order).await? {
             Held::Permitted(permit) => {
-                upstream::release(permit, upstream, request, self.tracker.clone()).await.unwrap_or_else(answer::own)
+                let released = upstream::release(permit, upstream, request, self.tracker.clone());
+                Box::pin(released).await.unwrap_or_else(answer::own)
             }
             Held::Answered(approval, kept) => answer::replayed(&approval, kept),
             Held::Refused(approval) => answer::own(answer::refused(&approval, self.gate.now())),

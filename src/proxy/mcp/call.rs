@@ -131,7 +131,7 @@ impl Proxy {
             Act::Park(terms, _) if wants_task(&call, revision) => {
                 let trace_id = trace_of(&call, &post.trace);
                 post.request.body = Some(without_task(post.body())?);
-                Ok(self.hold_as_task(post, about, *terms, trace_id).await)
+                Ok(Box::pin(self.hold_as_task(post, about, *terms, trace_id)).await)
             }
             Act::Park(terms, hold) => {
                 // A rule that says less than usual means it.
@@ -141,7 +141,7 @@ impl Proxy {
                 let trace_id = trace_of(&call, &post.trace);
                 let round = round.map_or(1, |state| state.round());
                 let keeping = Keeping { budget, token, trace_id, round };
-                Ok(self.hold_call(surface, post, about, *terms, keeping).await)
+                Ok(Box::pin(self.hold_call(surface, post, about, *terms, keeping)).await)
             }
         }
     }
@@ -192,8 +192,8 @@ impl Proxy {
         let upstream = post.upstream.clone();
         let request = post.request.clone();
         let order = order(post.request, terms, trace_id, Patience::Wait(budget));
-        let waiting = match self.gate.enter(order).await {
-            Ok(Entered::Settled(held)) => return self.conclude(*held, &about, &upstream, request).await,
+        let waiting = match Box::pin(self.gate.enter(order)).await {
+            Ok(Entered::Settled(held)) => return Box::pin(self.conclude(*held, &about, &upstream, request)).await,
             Ok(Entered::Waiting(waiting)) => Kept::new(&self.gate, *waiting, about.revision),
             Err(error) => return about.answer(Problem::from(error)),
         };
@@ -201,13 +201,13 @@ impl Proxy {
         let inline = if streams { BEFORE_STREAM.min(budget) } else { budget };
         let decided = tokio::select! {
             decided = held.waiting.wait(inline) => decided,
-            () = held.cancellable.cancelled() => return self.withdrawn(held).await,
+            () = held.cancellable.cancelled() => return Box::pin(self.withdrawn(held)).await,
         };
         match decided {
             Ok(Some(decided)) => {
                 let HeldCall { about, upstream, waiting, cancellable, .. } = held;
                 cancellable.forget();
-                self.conclude(decided, &about, &upstream, waiting.settled()).await
+                Box::pin(self.conclude(decided, &about, &upstream, waiting.settled())).await
             }
             Ok(None) if streams && inline < budget => {
                 held.budget = budget.saturating_sub(inline);
@@ -215,7 +215,7 @@ impl Proxy {
             }
             Ok(None) => {
                 let HeldCall { about, waiting, .. } = held;
-                let approval = waiting.give_up().await;
+                let approval = Box::pin(waiting.give_up()).await;
                 answer::json(self.rounds.over(&self.gate, &about, &approval, round), &approval.id.to_string())
             }
             Err(error) => held.about.answer(Problem::from(error)),

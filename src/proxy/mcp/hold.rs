@@ -67,7 +67,7 @@ impl Hold {
             None => bytes::Bytes::from_static(sse::KEEPALIVE),
         };
         if pulse.write(first).await.is_err() {
-            return self.left(Left::Gone).await;
+            return Box::pin(self.left(Left::Gone)).await;
         }
         let waited = {
             let HeldCall { waiting, cancellable, budget, .. } = &mut self.call;
@@ -80,10 +80,11 @@ impl Hold {
             pulse.alongside(wait).await.unwrap_or(Err(Left::Gone))
         };
         match waited {
-            Ok(Ok(Some(held))) => self.conclude(held, pulse).await,
+            // Boxed: what comes after the wait takes no memory during it.
+            Ok(Ok(Some(held))) => Box::pin(self.conclude(held, pulse)).await,
             Ok(Ok(None)) => {
                 let HeldCall { about, waiting, round, .. } = self.call;
-                let approval = waiting.give_up().await;
+                let approval = Box::pin(waiting.give_up()).await;
                 let text = self.rounds.over(&self.gate, &about, &approval, round);
                 // A caller that has left meanwhile finds the approval as it is.
                 let _ = pulse.write(sse::message(&text)).await;
@@ -92,7 +93,7 @@ impl Hold {
                 let text = self.call.about.text(&Problem::from(error));
                 let _ = pulse.write(sse::message(&text)).await;
             }
-            Err(left) => self.left(left).await,
+            Err(left) => Box::pin(self.left(left)).await,
         }
     }
 
