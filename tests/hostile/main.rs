@@ -6,6 +6,8 @@
 
 mod corpus;
 mod doors;
+mod frames;
+mod http2;
 mod mcp;
 mod replayed;
 mod spy;
