@@ -7,6 +7,7 @@
 mod corpus;
 mod doors;
 mod frames;
+mod fronts;
 mod http2;
 mod mcp;
 mod replayed;
