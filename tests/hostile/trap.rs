@@ -159,12 +159,12 @@ impl Trap {
             Some(_) => self.http2().ask("GET", &path, &token("bot")).said(),
         };
         assert_eq!(said, "200", "the gateway no longer serves others");
-        let all = until("the spy has written the probe down", || {
-            let all = self.spy.sightings();
-            all.last().is_some_and(|last| last.target() == target).then_some(all)
+        let mut fresh = until("the spy has written the probe down", || {
+            let fresh = self.spy.sightings_after(self.looked_at);
+            fresh.last().is_some_and(|last| last.target() == target).then_some(fresh)
         });
-        let fresh = all[self.looked_at..all.len() - 1].to_vec();
-        self.looked_at = all.len();
+        self.looked_at += fresh.len();
+        fresh.pop();
         fresh
     }
 
