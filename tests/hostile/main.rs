@@ -6,6 +6,7 @@
 
 mod corpus;
 mod doors;
+mod exports;
 mod frames;
 mod fronts;
 mod http2;
