@@ -186,8 +186,11 @@ pub async fn start(config: Config, origin: Origin) -> Result<Running, Error> {
     });
     live.reloaded();
     let shared = Shared::new(gate.clone(), authenticator, settings);
+    let requests = reload::Requests::receive(&origin.files_read);
     serve(&config, &live, &shared, proxy, admin, &tracker);
-    tracker.spawn(reload::run(live.clone(), origin.files_read));
+    if let Some(requests) = requests {
+        tracker.spawn(reload::run(live.clone(), requests));
+    }
     tracker.spawn(watch::run(gate.clone(), steady));
     Ok(Running {
         proxy: listening.0,

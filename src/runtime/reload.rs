@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use notify::{RecursiveMode, Watcher};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
 use super::{Live, build};
@@ -23,21 +24,40 @@ use crate::gate::intake::known_rules;
 /// How long files must have been quiet before they are read: editors and config maps write in several steps.
 const QUIET: Duration = Duration::from_millis(300);
 
-/// Watches and reloads until the process drains.
-pub(super) async fn run(live: Arc<Live>, files_read: Vec<PathBuf>) {
-    let (changes, mut changed) = mpsc::channel::<()>(1);
-    let watched = Arc::new(ArcSwap::from_pointee(Watched::new(&files_read)));
-    let mut watcher = match watch(&watched, changes) {
-        Ok(watcher) => Some(watcher),
-        Err(error) => {
-            tracing::warn!(%error, "files are not watched; reload with SIGHUP");
-            None
+/// What asks for a reload.
+pub(super) struct Requests {
+    hangup: Signal,
+    changed: mpsc::Receiver<()>,
+    watched: Arc<ArcSwap<Watched>>,
+    watcher: Option<notify::RecommendedWatcher>,
+}
+
+impl Requests {
+    /// From now on none is lost. To be called before anything is served: whoever finds the gateway ready may send SIGHUP, which
+    /// would end a process that does not receive it.
+    pub(super) fn receive(files_read: &[PathBuf]) -> Option<Self> {
+        let (changes, changed) = mpsc::channel::<()>(1);
+        let watched = Arc::new(ArcSwap::from_pointee(Watched::new(files_read)));
+        let watcher = match watch(&watched, changes) {
+            Ok(watcher) => Some(watcher),
+            Err(error) => {
+                tracing::warn!(%error, "files are not watched; reload with SIGHUP");
+                None
+            }
+        };
+        match signal(SignalKind::hangup()) {
+            Ok(hangup) => Some(Self { hangup, changed, watched, watcher }),
+            Err(error) => {
+                tracing::error!(%error, "SIGHUP cannot be received: nothing is reloaded");
+                None
+            }
         }
-    };
-    let mut hangup = match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup()) {
-        Ok(signal) => signal,
-        Err(error) => return tracing::error!(%error, "SIGHUP cannot be received"),
-    };
+    }
+}
+
+/// Reloads whenever that is asked for, until the process drains.
+pub(super) async fn run(live: Arc<Live>, requests: Requests) {
+    let Requests { mut hangup, mut changed, watched, mut watcher } = requests;
     loop {
         tokio::select! {
             _ = hangup.recv() => {}

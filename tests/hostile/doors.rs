@@ -74,7 +74,8 @@ impl Mirror {
         let plain = plain.replace(at_loopback, &format!("proxy: {{ listen: \"{listen}\" }}"));
         home.settings.policy = policy("at first");
         home.settings.whole = Some(plain.clone());
-        let gateway = Gateway::start(&home);
+        let mut gateway = Gateway::start(&home);
+        gateway.proxy = SocketAddr::from(([127, 0, 0, 1], gateway.proxy.port()));
         Self { gateway, home, plain }
     }
 

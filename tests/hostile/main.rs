@@ -6,6 +6,10 @@
 
 mod corpus;
 mod doors;
+mod exports;
+mod frames;
+mod fronts;
+mod http2;
 mod mcp;
 mod replayed;
 mod spy;

@@ -15,25 +15,25 @@ use crate::trap::{Body, Trap, index, read};
 /// A message of the corpus and what must come of it; `tests/corpus/mcp/README.md` says what each key means.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Message {
+pub(super) struct Message {
     row: String,
-    what: String,
-    body: String,
+    pub(super) what: String,
+    pub(super) body: String,
     #[serde(default)]
-    headers: Vec<(String, Option<String>)>,
+    pub(super) headers: Vec<(String, Option<String>)>,
     answer: String,
     after: Option<String>,
 }
 
 /// A gateway that takes the spy for an MCP server and tells callers of held calls almost at once that they are pending.
-fn trap(language: Language) -> Trap {
+pub(super) fn trap(language: Language) -> Trap {
     Trap::mcp(language, |mut home| {
         home.settings.bot_keys = ", inline_budget: 50ms".into();
         home.key("limits: { pending_per_agent_max: 1000 }")
     })
 }
 
-fn post(trap: &Trap, headers: &[(String, Option<String>)], body: &[u8]) -> Call {
+pub(super) fn post(trap: &Trap, headers: &[(String, Option<String>)], body: &[u8]) -> Call {
     let mut call = trap.gateway.agent("bot").call("POST", "/mcp");
     call = call.header("accept", "application/json, text/event-stream");
     if !headers.iter().any(|(name, _)| name == "content-type") {

@@ -90,15 +90,15 @@ impl Spy {
         Self { child, lines, language, address: SocketAddr::from(([127, 0, 0, 1], port)) }
     }
 
-    /// Everything it has seen so far.
-    pub(crate) fn sightings(&self) -> Vec<Sighting> {
+    /// What it has seen so far, but for so many that came first.
+    pub(crate) fn sightings_after(&self, count: usize) -> Vec<Sighting> {
         let read = |line: &String| {
             let mut parsed: Value = serde_json::from_str(line).expect("a spy writes JSON");
             let raw = parsed["raw"].take();
             let raw = STANDARD.decode(raw.as_str().expect("raw bytes")).expect("raw bytes are base64");
             Sighting { raw, parsed }
         };
-        self.lines.all().iter().skip(1).map(read).collect()
+        self.lines.all().iter().skip(1 + count).map(read).collect()
     }
 }
 

@@ -144,3 +144,13 @@ fn many_reloads_under_load_never_let_a_gated_call_through() {
     });
     rig.nothing_was_sent();
 }
+
+#[test]
+fn a_hangup_at_the_first_moment_that_the_gateway_is_ready_does_not_end_it() {
+    for _ in 0..5 {
+        let rig = Rig::start();
+        rig.gateway.signal("HUP");
+        until_true("it is reloaded", || rig.gateway.log().contains("configuration and policy reloaded"));
+        rig.bot().call("GET", "/tools/safe_status").send().expect(200, "");
+    }
+}

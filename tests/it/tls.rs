@@ -4,37 +4,14 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command};
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use serde_json::Value;
 
+use crate::support::certificates::{Ca, with_tls};
 use crate::support::gateway::{Gateway, Lines, holdpoint, serve};
 use crate::support::home::Home;
 use crate::support::origin::Origin;
 use crate::support::people::token;
 use crate::support::wait::{until, until_true};
-
-struct Ca(CertifiedIssuer<'static, KeyPair>);
-
-impl Ca {
-    fn new(home: &Home) -> Self {
-        let mut params = CertificateParams::default();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.distinguished_name.push(DnType::CommonName, "test CA");
-        let ca = CertifiedIssuer::self_signed(params, KeyPair::generate().expect("a key")).expect("a CA");
-        std::fs::write(home.path("ca.pem"), ca.pem()).expect("written");
-        Self(ca)
-    }
-
-    /// Writes `<name>.pem` and `<name>.key`.
-    fn issue(&self, home: &Home, name: &str) {
-        let key = KeyPair::generate().expect("a key");
-        let mut params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).expect("a name");
-        params.distinguished_name.push(DnType::CommonName, name);
-        let certificate = params.signed_by(&key, &self.0).expect("signed");
-        std::fs::write(home.path(&format!("{name}.key")), key.serialize_pem()).expect("written");
-        std::fs::write(home.path(&format!("{name}.pem")), certificate.pem()).expect("written");
-    }
-}
 
 /// A gateway whose listeners are found in its log, since the rig asks in clear text.
 struct Served(Child, Lines);
@@ -74,14 +51,6 @@ fn status(ca: &Path, arguments: &[&str], url: &str) -> Option<u16> {
         .output()
         .expect("curl can be run; see scripts/install-test-tools.sh");
     output.status.success().then(|| String::from_utf8_lossy(&output.stdout).parse().expect("a status"))
-}
-
-fn with_tls(home: &Home, proxy: &str, admin: &str) -> String {
-    let plain = home.configuration();
-    let one = plain.replacen("proxy: { listen: \"127.0.0.1:0\" }", proxy, 1);
-    let both = one.replacen("admin: { listen: \"127.0.0.1:0\" }", admin, 1);
-    assert_ne!(plain, both, "the rig's configuration has other listeners by now");
-    both
 }
 
 #[test]

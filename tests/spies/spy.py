@@ -76,6 +76,8 @@ def mirrored(headers):
 
 class Spy(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    # Head and body are written one after the other: the second must not wait for the first to be acknowledged.
+    disable_nagle_algorithm = True
 
     def setup(self):
         super().setup()

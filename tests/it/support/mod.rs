@@ -1,6 +1,7 @@
 //! The rig: the real binary on free ports, callers and reviewers that speak raw HTTP, and upstreams that remember what they saw.
 
 pub(crate) mod browser;
+pub(crate) mod certificates;
 pub(crate) mod gateway;
 pub(crate) mod home;
 pub(crate) mod http;
