@@ -19,6 +19,7 @@ use crate::api::{self, Surface as ApiSurface};
 use crate::auth::Authenticator;
 use crate::config::load::Reviewers;
 use crate::config::settings::{Config, StoreSettings};
+use crate::connect::OwnListeners;
 use crate::connect::stdio::Programs;
 use crate::dashboard;
 use crate::domain::audit::{Actor, Event, EventKind};
@@ -95,6 +96,7 @@ pub(super) struct Live {
     path: PathBuf,
     reviewers: Reviewers,
     listening: (SocketAddr, SocketAddr),
+    own: OwnListeners,
     store: StoreSettings,
     gate: Gate,
     surface: Arc<ArcSwap<Surface>>,
@@ -149,7 +151,8 @@ pub async fn start(config: Config, origin: Origin) -> Result<Running, Error> {
     let (store, sealer) = open_store(&config, clock.now()).await?;
     let authenticator = Arc::new(ArcSwap::from_pointee(build::authenticator(&config)));
     let programs = Programs::new(tracker.clone(), drain.clone());
-    let surface = build::surface(&config, authenticator.load_full(), &metrics, &programs)?;
+    let own = OwnListeners::new([listening.0, listening.1]);
+    let surface = build::surface(&config, authenticator.load_full(), &metrics, &programs, &own)?;
     let surface = Arc::new(ArcSwap::from_pointee(surface));
     let gate = Gate::new(Parts {
         store: Arc::new(MeasuredStore::new(store.clone(), metrics.clone(), clock.clone())),
@@ -170,6 +173,7 @@ pub async fn start(config: Config, origin: Origin) -> Result<Running, Error> {
         reviewers: origin.reviewers,
         path: origin.path,
         listening: (config.proxy.listen, config.admin.listen),
+        own,
         store: config.store.clone(),
         gate: gate.clone(),
         surface: surface.clone(),

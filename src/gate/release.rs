@@ -210,7 +210,7 @@ impl Gate {
     ) -> Result<Result<Permit, NoPermit>, Error> {
         let id = approval.id;
         let policy = self.policy();
-        let blocks = match again::judge_again(&policy, request, None, self.now()) {
+        let blocks = match again::judge_again(&policy, request, self.claims_of(approval), None, self.now()) {
             Again::Blocks(reason) => Some(reason),
             Again::AsksOtherwise | Again::Stands => self.tool_objection(approval),
         };

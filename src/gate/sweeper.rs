@@ -121,11 +121,12 @@ impl Gate {
         let Some(request) = self.stored_request(approval.id).await? else {
             return Ok(None);
         };
-        let command = match again::judge_again(&policy, &request, Some(&approval.terms), self.now()) {
-            Again::Blocks(reason) => Command::Cancel { by: Canceller::Policy, reason: Some(reason) },
-            Again::AsksOtherwise => Command::MarkStale { revision: policy.revision().to_owned() },
-            Again::Stands => return Ok(None),
-        };
+        let command =
+            match again::judge_again(&policy, &request, self.claims_of(approval), Some(&approval.terms), self.now()) {
+                Again::Blocks(reason) => Command::Cancel { by: Canceller::Policy, reason: Some(reason) },
+                Again::AsksOtherwise => Command::MarkStale { revision: policy.revision().to_owned() },
+                Again::Stands => return Ok(None),
+            };
         self.apply(approval.id, command).await.map(Some)
     }
 }

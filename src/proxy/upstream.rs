@@ -10,7 +10,7 @@ use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderName, HeaderValue};
-use http::{HeaderMap, Method, Request, Response, Uri, Version};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, Version};
 use http_body_util::{BodyExt, Limited};
 use tokio_util::task::TaskTracker;
 
@@ -173,15 +173,14 @@ async fn release_to_its_end(
     match dispatch(upstream, request, id).await {
         Ok(response) => {
             let status = response.status();
-            let mut response = if protocol == Protocol::Mcp && status.is_client_error() {
-                // An MCP server answers a call that it took with 200: this one it did not take, so the approval stands.
-                let refused = format!("the upstream did not take the call: it answered {status}");
-                release.finish(Sent::NotSent(refused), None).await;
-                response.map(AnswerBody::Upstream)
-            } else {
-                response.map(|body| {
+            let mut response = match without_result(protocol, status) {
+                Some(sent) => {
+                    release.finish(sent, None).await;
+                    response.map(AnswerBody::Upstream)
+                }
+                None => response.map(|body| {
                     AnswerBody::Released(Box::new(ReleasedBody::new(body, status.as_u16(), release, tracker)))
-                })
+                }),
             };
             answer::from_upstream(response.headers_mut(), None);
             name(response.headers_mut(), id);
@@ -192,6 +191,19 @@ async fn release_to_its_end(
             release.finish(sent_of(&error), None).await;
             Err(problem.header(APPROVAL_HEADER, HeaderValue::from_str(&id.to_string()).expect("an id is ASCII")))
         }
+    }
+}
+
+/// What a status says by itself: an MCP server answers every call that it took with 200. One that it refuses it did not take, so
+/// the approval stands; behind any other status it may have run. Plain HTTP says everything in its status.
+fn without_result(protocol: Protocol, status: StatusCode) -> Option<Sent> {
+    match protocol {
+        Protocol::Http => None,
+        Protocol::Mcp if status == StatusCode::OK => None,
+        Protocol::Mcp if status.is_client_error() => {
+            Some(Sent::NotSent(format!("the upstream did not take the call: it answered {status}")))
+        }
+        Protocol::Mcp => Some(Sent::Lost(format!("the upstream answered {status} and no result"))),
     }
 }
 
@@ -253,11 +265,10 @@ impl Sender for DetachedSender {
         };
         let protocol = request.protocol;
         match dispatch(upstream, request, release.approval()).await {
-            Ok(response) if protocol == Protocol::Mcp && response.status().is_client_error() => {
-                let refused = format!("the upstream did not take the call: it answered {}", response.status());
-                release.finish(Sent::NotSent(refused), None).await;
-            }
-            Ok(response) => keep(release, response, surface.response_bytes_max, upstream.timeout).await,
+            Ok(response) => match without_result(protocol, response.status()) {
+                Some(sent) => release.finish(sent, None).await,
+                None => keep(release, response, surface.response_bytes_max, upstream.timeout).await,
+            },
             Err(error) => release.finish(sent_of(&error), None).await,
         }
     }

@@ -73,7 +73,12 @@ impl Gateway {
     /// # Panics
     /// When it does not become ready: shows its log.
     pub(crate) fn start(home: &Home) -> Self {
-        let mut child = serve(home).spawn().expect("the binary can be started");
+        Self::of(serve(home))
+    }
+
+    /// As [`Gateway::start`], by a command that becomes it.
+    pub(crate) fn of(mut command: Command) -> Self {
+        let mut child = command.spawn().expect("the binary can be started");
         let log = Lines::of(child.stderr.take().expect("its standard error is piped"));
         let mut gateway = Self {
             child,
