@@ -14,7 +14,7 @@ use crate::support::wait::until_within;
 /// How many callers there are at once, and in how many waves the ten thousand come after those that warm up.
 const AT_ONCE: usize = 2500;
 const WAVES: usize = 4;
-const WARM_UPS: usize = 2;
+const WARM_UPS: usize = 1;
 
 /// What the gateway has open and holds in memory.
 #[derive(Debug, Clone, Copy)]
