@@ -11,10 +11,8 @@ use crate::support::gateway::Gateway;
 use crate::support::rig::{Rig, gate_delete};
 use crate::support::wait::until_within;
 
-/// How many callers there are at once, and in how many waves the ten thousand come after those that warm up.
-const AT_ONCE: usize = 2500;
+/// In how many waves the callers come, after one that warms up.
 const WAVES: usize = 4;
-const WARM_UPS: usize = 1;
 
 /// What the gateway has open and holds in memory.
 #[derive(Debug, Clone, Copy)]
@@ -43,10 +41,10 @@ impl Holdings {
 }
 
 /// So many callers park, are all there at once, and hang up.
-fn wave(rig: &Rig) {
-    let callers: Vec<TcpStream> = (0..AT_ONCE)
+fn wave(rig: &Rig, at_once: usize) {
+    let callers: Vec<TcpStream> = (0..at_once)
         .map(|n| {
-            // The same calls in every wave: they join what is pending, so that the store stays as large as it is.
+            // The same calls in every wave: most join what is pending, so that the store hardly grows.
             let call = rig.bot().post("/tools/delete_repo", &json!({ "n": n }));
             let mut caller = TcpStream::connect(rig.gateway.proxy).expect("the gateway answers");
             caller.write_all(&call.bytes()).expect("the gateway reads");
@@ -54,49 +52,54 @@ fn wave(rig: &Rig) {
         })
         .collect();
     let held = |count: usize| rig.gateway.metric("holdpoint_held_connections", &[]) == count as f64;
-    until_true("all are held", || held(AT_ONCE));
+    until_true("all are held", || held(at_once));
     drop(callers);
     until_true("none is held", || held(0));
 }
 
-#[test]
-fn ten_thousand_callers_that_park_and_hang_up_leave_no_descriptor_no_thread_and_no_memory_behind() {
+/// Waves of so many callers; what was seen, a line each.
+fn leave(at_once: usize) -> Vec<String> {
     let rig = Rig::with(|home| {
         home.policy(&gate_delete("hold: 5m, expires_in: 1h"))
-            .key("limits: { pending_per_agent_max: 20000, pending_total_max: 20000 }")
+            .key("limits: { pending_per_agent_max: 50000, pending_total_max: 50000 }")
     });
-    let start = Holdings::of(&rig.gateway);
-    (0..WARM_UPS).for_each(|_| wave(&rig));
-    let settled = |base: Holdings| {
-        until_within(LONG, "everything is given back", || {
-            let now = Holdings::of(&rig.gateway);
-            now.is_back_at(base).then_some(now)
-        })
-    };
-    // Memory may take until now to reach its base; descriptors and threads are back at where they started.
-    settled(Holdings { resident_kib: u64::MAX >> 1, ..start });
-    until_true("idle memory is given back", || {
-        let before = rig.gateway.resident_bytes();
-        std::thread::sleep(std::time::Duration::from_millis(500));
-        rig.gateway.resident_bytes() + (1 << 20) > before
-    });
+    let mut seen = vec![format!("before the first: {:?}", Holdings::of(&rig.gateway))];
+    wave(&rig, at_once);
     let base = Holdings::of(&rig.gateway);
     let mut longest = 0.0_f64;
-    for number in 1..=WAVES {
-        wave(&rig);
+    for number in 0..=WAVES {
+        if number > 0 {
+            wave(&rig, at_once);
+        }
         let gone = Instant::now();
-        let now = settled(base);
+        let now = until_within(LONG, "everything is given back", || {
+            let now = Holdings::of(&rig.gateway);
+            now.is_back_at(base).then_some(now)
+        });
         longest = longest.max(gone.elapsed().as_secs_f64());
-        println!("R8: after wave {number} of {AT_ONCE}: {now:?}");
+        seen.push(format!("after wave {number} of {at_once}: {now:?}"));
     }
+    seen.push(format!("given back within {longest:.1} s"));
     assert_eq!(rig.gateway.metric("holdpoint_calls_abandoned_total", &[]), 0.0);
     assert_eq!(rig.gateway.metric("holdpoint_held_bytes", &[]), 0.0);
-    until_true("no connection is open", || {
-        rig.gateway.metric("holdpoint_connections_open", &[("listener", "proxy")]) == 0.0
-    });
-    until_true("nobody is said to wait", || {
-        rig.alice().approvals("limit=200").iter().all(|approval| approval["caller"]["waiting"] == 0)
+    let proxy = [("listener", "proxy")];
+    until_true("no connection is open", || rig.gateway.metric("holdpoint_connections_open", &proxy) == 0.0);
+    // Each leaving is a write: an unoptimised store may take a while for thousands.
+    let newest = || rig.alice().approvals("limit=200");
+    until_within(4 * LONG, "nobody is said to wait", || {
+        newest().iter().all(|approval| approval["caller"]["waiting"] == 0).then_some(())
     });
     rig.nothing_was_sent();
-    println!("R8: before all {start:?}, after warming up {base:?}; back at it within {longest:.1} s");
+    seen
+}
+
+#[test]
+fn callers_that_park_and_hang_up_in_masses_leave_no_descriptor_no_thread_and_no_memory_behind() {
+    println!("R8: {}", leave(500).join("\nR8: "));
+}
+
+#[test]
+#[ignore = "some minutes; `just leaving` runs it"]
+fn ten_thousand_callers_that_park_and_hang_up_leave_no_descriptor_no_thread_and_no_memory_behind() {
+    println!("R8: {}", leave(2500).join("\nR8: "));
 }
