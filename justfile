@@ -17,6 +17,10 @@ mcp:
     ./scripts/test-mcp.sh
     ./scripts/test-mcp.sh --conformance
 
+# Ten thousand callers that park and hang up, in waves of 2,500: some minutes.
+leaving:
+    cargo test --locked --test faults -- --ignored --nocapture leaving::
+
 # Format and lints alone.
 lint:
     cargo fmt --check

@@ -11,7 +11,6 @@
 #   slowhttptest             clients that are slow on purpose
 #   curl, openssl            the commands of the examples
 #   nginx, haproxy           reverse proxies that stand in front of the gateway
-#   faketime                 a clock that is far ahead
 #   cc                       the embedded database and the cryptography
 set -euo pipefail
 
@@ -45,7 +44,6 @@ need curl curl
 need openssl openssl
 need nginx nginx
 need haproxy haproxy
-need faketime faketime
 need build-essential cc
 # Debian ships what makes a virtual environment apart from Python, and without a command.
 if ! python3 -c 'import ensurepip, venv' 2>/dev/null; then packages+=(python3-venv); fi

@@ -21,7 +21,7 @@ default: block
 rules:
   - { id: hours, match: delete_repo, action: require_approval, approval: { hold: 60s, expires_in: 1h, grant_ttl: 1h, reject_memory: 0s } }
   - { id: moments, match: report, action: require_approval, approval: { hold: 50ms, expires_in: 1s } }
-  - { id: brief-grants, match: call, action: require_approval, approval: { hold: 50ms, expires_in: 1h, grant_ttl: 1s } }
+  - { id: brief-grants, match: call, action: require_approval, approval: { hold: 50ms, expires_in: 1h, grant_ttl: 1s, reject_memory: 0s } }
 "#;
 
 /// libfaketime for programs with threads.

@@ -10,6 +10,8 @@ mod clock;
 mod dying;
 mod full_disk;
 mod kit;
+mod leaving;
+mod slow;
 #[path = "../it/support/mod.rs"]
 #[expect(dead_code, reason = "the rig serves the other suites too")]
 mod support;

@@ -99,7 +99,10 @@ fn standing(old: &Approval, now: Timestamp) -> Option<Standing> {
     let recent = |at: Timestamp, keep: Duration| now < at.plus(keep);
     match (&old.state, &old.execution) {
         (State::Pending, _) => (now < old.terms.expires_at).then_some(Standing::Pending),
-        (State::Rejected(decision), _) => recent(decision.at, old.terms.reject_memory).then_some(Standing::Rejected),
+        // A clock that was set back to before the decision must not make it last for as long as that.
+        (State::Rejected(decision), _) => {
+            (decision.at <= now && recent(decision.at, old.terms.reject_memory)).then_some(Standing::Rejected)
+        }
         (State::Expired { .. } | State::Cancelled { .. }, _) => None,
         (State::Approved(_), Execution::Held | Execution::Failed { permit: PermitFate::Returned, .. }) => {
             rules::grant_lasts(old, now).then_some(Standing::Grant)

@@ -41,6 +41,8 @@ fn an_identical_call_without_a_key_joins_what_nobody_waits_for() {
     }
     check(&new, rejected(), 29, "remembered");
     check(&new, rejected(), 30, "ask");
+    check(&new, rejected(), 10, "remembered");
+    check(&new, rejected(), 9, "ask");
     check(&new, nobody_waits(Approval { state: State::Expired { at: at(100) }, ..parked(1) }), 101, "ask");
 }
 
