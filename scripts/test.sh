@@ -30,6 +30,7 @@ suite() {
 }
 suite ./scripts/test-sdk-python.sh
 suite ./scripts/test-sdk-typescript.sh
+suite ./scripts/test-api-schema.sh
 
 if [ "$status" -eq 0 ]; then
     step 'cargo doc'

@@ -134,13 +134,18 @@ pub struct Origin {
 
 /// Builds and starts everything. When it returns, calls are being served.
 pub async fn start(config: Config, origin: Origin) -> Result<Running, Error> {
+    start_with_clock(config, origin, Arc::new(SteadyClock::start())).await
+}
+
+/// As [`start`], by a clock of the caller's: what is due by it is due, while timers run in real time.
+pub async fn start_with_clock(config: Config, origin: Origin, clock: Arc<dyn Clock>) -> Result<Running, Error> {
     let (drain, tracker) = (CancellationToken::new(), TaskTracker::new());
     let tls = [build::tls(config.proxy.tls.as_ref())?, build::tls(config.admin.tls.as_ref())?];
     let proxy = Listener::bind(config.proxy.listen, tls[0].clone())?;
     let admin = Listener::bind(config.admin.listen, tls[1].clone())?;
     let listening = (proxy.address(), admin.address());
-    let steady = Arc::new(SteadyClock::start());
-    let clock: Arc<dyn Clock> = steady.clone();
+    // Tells whether the machine's clock was set since.
+    let steady = SteadyClock::start();
     let policy = config.policies.compiled().clone();
     let upstreams: Vec<String> = config.upstreams.keys().map(|name| name.as_str().to_owned()).collect();
     let known = known_rules(&policy);

@@ -31,11 +31,12 @@ use http::HeaderValue;
 
 use crate::problem::{Code, Problem, REQUEST_ID_HEADER, SOURCE_HEADER, Source};
 use crate::web::headers::{Kind, protect};
+use crate::web::listing::TEXT_CHARS_MAX;
 use crate::web::query::Pairs;
 use crate::web::{Shared, body};
 
 use context::Context;
-use route::{Body, Role, Route};
+use route::{Body, Parameter, Role, Route};
 
 /// Where the API is served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -118,6 +119,15 @@ async fn admit(
     let query = Pairs::parse(parts.uri.query().unwrap_or_default()).map_err(|error| invalid(&error))?;
     let known: Vec<&str> = route.query.iter().map(|parameter| parameter.name).collect();
     query.only(&known).map_err(|error| invalid(&error))?;
+    let is_empty = |parameter: &&Parameter| query.all(parameter.name).any(str::is_empty);
+    if let Some(empty) = route.query.iter().filter(|parameter| !parameter.may_be_empty()).find(is_empty) {
+        return Err(invalid(&format!("`{}` is empty; leave it out, or give it a value", empty.name)));
+    }
+    let is_long =
+        |parameter: &&Parameter| query.all(parameter.name).any(|value| value.chars().count() > TEXT_CHARS_MAX);
+    if let Some(long) = route.query.iter().find(is_long) {
+        return Err(invalid(&format!("`{}` has more than {TEXT_CHARS_MAX} characters", long.name)));
+    }
     let body = match route.body {
         // What an operation has no use for is not read.
         Body::None => bytes::Bytes::new(),

@@ -9,6 +9,7 @@ use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
 use crate::problem::Code;
+use crate::web::listing::TEXT_CHARS_MAX;
 
 use super::Surface;
 use super::route::{Body, Effect, Parameter, ParameterKind, Role, Route, SchemaOf};
@@ -19,6 +20,11 @@ static DOCUMENT: LazyLock<String> = LazyLock::new(|| {
     text.push('\n');
     text
 });
+
+/// How an approval's id is written.
+const APPROVAL_ID: &str = "^apr_[0-9a-hjkmnp-tv-z]{35}[0g]$";
+/// How a duration is written; never empty. As many digits as stay below the longest that is accepted.
+const DURATION: &str = "^([0-9]{1,3}d)?([0-9]{1,4}h)?([0-9]{1,5}m)?([0-9]{1,6}s)?([0-9]{1,9}ms)?$";
 
 /// The document as JSON text.
 pub fn document() -> &'static str {
@@ -74,13 +80,17 @@ fn operation(route: &Route, read: &mut SchemaGenerator, written: &mut SchemaGene
     if route.who.contains(&Role::Anyone) {
         operation["security"] = json!([]);
     }
+    if route.who.contains(&Role::Metrics) {
+        // Open where no metrics token is configured.
+        operation["security"] = json!([{}, { "token": [] }]);
+    }
     let mut parameters: Vec<Value> = route.query.iter().map(parameter).collect();
     if route.path.contains("{id}") {
         parameters.insert(
             0,
             json!({
                 "name": "id", "in": "path", "required": true, "description": "The approval's id.",
-                "schema": { "type": "string", "pattern": "^apr_[0-9a-hjkmnp-tv-z]{36}$" },
+                "schema": { "type": "string", "pattern": APPROVAL_ID },
             }),
         );
     }
@@ -149,13 +159,21 @@ fn content(media_type: &str, schema: Option<SchemaOf>, generator: &mut SchemaGen
 
 fn parameter(parameter: &Parameter) -> Value {
     let schema = match parameter.kind {
-        ParameterKind::Text => json!({ "type": "string", "maxLength": 256 }),
+        ParameterKind::Text => json!({ "type": "string", "maxLength": TEXT_CHARS_MAX }),
         ParameterKind::Word(words) => json!({ "type": "string", "enum": words }),
+        ParameterKind::Words(words) => {
+            let word = format!("({})", words.join("|"));
+            json!({ "type": "string", "pattern": format!("^{word}(,{word})*$"), "examples": [words[0]] })
+        }
+        ParameterKind::Approval => json!({ "type": "string", "pattern": APPROVAL_ID }),
+        ParameterKind::Tool => json!({ "type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9_-]*/." }),
         ParameterKind::Number(from, u64::MAX) => json!({ "type": "integer", "minimum": from }),
         ParameterKind::Number(from, to) => json!({ "type": "integer", "minimum": from, "maximum": to }),
         ParameterKind::Time => json!({ "type": "string", "format": "date-time" }),
-        ParameterKind::Duration => json!({ "type": "string", "examples": ["25s"] }),
-        ParameterKind::Flag => json!({ "type": "string", "maxLength": 0 }),
+        ParameterKind::Duration => {
+            json!({ "type": "string", "pattern": DURATION, "minLength": 1, "examples": ["25s"] })
+        }
+        ParameterKind::Flag => json!({ "type": "string" }),
     };
     let mut document =
         json!({ "name": parameter.name, "in": "query", "description": parameter.description, "schema": schema });

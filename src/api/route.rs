@@ -85,6 +85,12 @@ pub enum ParameterKind {
     Text,
     /// One of these words.
     Word(&'static [&'static str]),
+    /// One or several of these words, with commas between.
+    Words(&'static [&'static str]),
+    /// The id of an approval.
+    Approval,
+    /// The upstream and the name of a tool, with a slash between.
+    Tool,
     /// A whole number between these, inclusive.
     Number(u64, u64),
     /// An RFC 3339 time.
@@ -93,6 +99,23 @@ pub enum ParameterKind {
     Duration,
     /// Nothing: its presence counts.
     Flag,
+}
+
+impl Parameter {
+    /// Whether an empty value can mean something. Where it cannot, it is refused: a client that sent nothing for a filter would
+    /// take everything for what it asked for.
+    pub fn may_be_empty(&self) -> bool {
+        match self.kind {
+            ParameterKind::Text | ParameterKind::Flag => true,
+            ParameterKind::Word(_)
+            | ParameterKind::Words(_)
+            | ParameterKind::Approval
+            | ParameterKind::Tool
+            | ParameterKind::Number(..)
+            | ParameterKind::Time
+            | ParameterKind::Duration => false,
+        }
+    }
 }
 
 /// What an operation comes to.

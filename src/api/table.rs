@@ -30,8 +30,8 @@ const RECORDS: Parameter =
 const LISTING: &[Parameter] = &[
     parameter(
         "status",
-        ParameterKind::Text,
-        "One or several of `pending`, `approved`, `rejected`, `expired`, `cancelled`, with commas between; any when left out.",
+        ParameterKind::Words(&["pending", "approved", "rejected", "expired", "cancelled"]),
+        "One or several, with commas between; any when left out.",
     ),
     parameter("tool", ParameterKind::Text, "The tool or the action, whole."),
     parameter("rule", ParameterKind::Text, "The rule, whole."),
@@ -44,7 +44,7 @@ const LISTING: &[Parameter] = &[
     parameter("until", ParameterKind::Time, "Asked before."),
     parameter("sort", ParameterKind::Word(&["newest", "oldest"]), "`newest` first when left out."),
     parameter("limit", ParameterKind::Number(1, 200), "At most so many; 50 when left out."),
-    parameter("cursor", ParameterKind::Text, "The `next_cursor` of an earlier answer to the same filters."),
+    parameter("cursor", ParameterKind::Approval, "The `next_cursor` of an earlier answer to the same filters."),
 ];
 
 const fn parameter(name: &'static str, kind: ParameterKind, description: &'static str) -> Parameter {
@@ -55,11 +55,11 @@ const TOOLS: &[Parameter] = &[
     parameter("upstream", ParameterKind::Text, "The upstream, whole."),
     parameter(
         "standing",
-        ParameterKind::Text,
-        "One or several of `accepted`, `new`, `changed`, with commas between; any when left out.",
+        ParameterKind::Words(&["accepted", "new", "changed"]),
+        "One or several, with commas between; any when left out.",
     ),
     parameter("limit", ParameterKind::Number(1, tools::LIMIT_MAX), "At most so many; 50 when left out."),
-    parameter("cursor", ParameterKind::Text, "The `next_cursor` of an earlier answer to the same filters."),
+    parameter("cursor", ParameterKind::Tool, "The `next_cursor` of an earlier answer to the same filters."),
 ];
 
 const EVERYBODY: &[Role] = &[Role::Anyone];
@@ -301,7 +301,7 @@ pub static ROUTES: &[Route] = &[
         summary: "The audit trail, oldest first.",
         who: ADMIN,
         effect: Effect::Reads,
-        query: &[AFTER, RECORDS, parameter("approval", ParameterKind::Text, "Only records about this approval.")],
+        query: &[AFTER, RECORDS, parameter("approval", ParameterKind::Approval, "Only records about this approval.")],
         body: Body::None,
         answer: Answer::json::<AuditPage>(200, "A page of records."),
         problems: &[],

@@ -15,6 +15,7 @@ pub mod schema;
 pub mod serve;
 mod stores;
 pub mod token;
+pub mod verify;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -37,6 +38,8 @@ enum Command {
     Demo(demo::DemoArgs),
     /// Load a configuration and everything it names, and report every problem
     Check(check::CheckArgs),
+    /// Show the guarantees on a configuration of yours, in a scratch store and with scratch upstreams
+    Verify(verify::VerifyArgs),
     /// Work on policies: explain, test, lint, schema
     #[command(subcommand)]
     Policy(policy::PolicyCommand),
@@ -75,6 +78,7 @@ pub fn main() -> ExitCode {
         Command::Serve(args) => serve::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Check(args) => check::run(&args),
+        Command::Verify(args) => verify::run(&args),
         Command::Policy(command) => policy::run(&command),
         Command::Approvals(command) => approvals::run(&command),
         Command::Audit(command) => audit::run(&command),

@@ -251,6 +251,13 @@ impl Routes {
         })
     }
 
+    /// Keeps held MCP calls' callers for `budget` on every route.
+    pub fn keep_mcp_callers(&mut self, budget: Duration) {
+        for route in &mut self.longest_first {
+            route.inline_budget = Some(budget);
+        }
+    }
+
     /// The routes, longest path first.
     pub fn iter(&self) -> impl Iterator<Item = &Route> {
         self.longest_first.iter()

@@ -1,6 +1,5 @@
 //! Keeps the gauges that come from the store near the truth, and an eye on the machine's clock.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use crate::gate::Gate;
@@ -12,7 +11,7 @@ const INTERVAL: Duration = Duration::from_secs(2);
 const CLOCK_SET_MILLIS: u64 = 1000;
 
 /// Reads the queue's figures, the store's size and the machine's clock until the process drains.
-pub(super) async fn run(gate: Gate, clock: Arc<SteadyClock>) {
+pub(super) async fn run(gate: Gate, clock: SteadyClock) {
     let mut told = 0;
     loop {
         if let Err(error) = gate.refresh_gauges().await {

@@ -113,7 +113,8 @@ impl Listing {
 /// `status=pending,approved`, or the name given several times.
 fn statuses(pairs: &Pairs) -> Result<Vec<Status>, Error> {
     let mut statuses = Vec::new();
-    for name in pairs.all("status").flat_map(|value| value.split(',')).filter(|name| !name.is_empty()) {
+    let given = pairs.all("status").filter(|value| !value.is_empty());
+    for name in given.flat_map(|value| value.split(',')) {
         let status = Status::ALL.into_iter().find(|status| status.as_str() == name);
         let status =
             status.ok_or_else(|| wrong("status", name, "pending, approved, rejected, expired or cancelled"))?;

@@ -534,7 +534,7 @@ export interface operations {
                 sla?: "ok" | "due_soon" | "breached" | "expired";
                 /** @description `newest` first when left out. */
                 sort?: "newest" | "oldest";
-                /** @description One or several of `pending`, `approved`, `rejected`, `expired`, `cancelled`, with commas between; any when left out. */
+                /** @description One or several, with commas between; any when left out. */
                 status?: string;
                 /** @description The tool or the action, whole. */
                 tool?: string;

@@ -19,7 +19,7 @@ use crate::domain::time::Timestamp;
 #[serde(deny_unknown_fields)]
 pub struct CreateApproval {
     /// What is to be done: 1 to 256 characters.
-    #[schemars(length(min = 1, max = 256))]
+    #[schemars(length(min = 1, max = 256), regex(pattern = r"\S"))]
     pub action: String,
     /// What a reviewer needs to know: any JSON value, shown with its digits and order as sent.
     #[serde(default)]
@@ -27,9 +27,14 @@ pub struct CreateApproval {
     pub context: Option<Box<RawValue>>,
     /// The trace it belongs to, at most 128 characters; without it, the one in `traceparent`.
     #[serde(default)]
+    #[schemars(length(max = 128))]
     pub trace_id: Option<String>,
     /// How long it stays open, such as `30m`; an hour when left out, at most seven days.
     #[serde(default)]
+    #[schemars(
+        length(min = 2),
+        regex(pattern = r"^([0-9]{1,3}d)?([0-9]{1,4}h)?([0-9]{1,5}m)?([0-9]{1,6}s)?([0-9]{1,9}ms)?$")
+    )]
     pub expires_in: Option<String>,
 }
 
@@ -51,9 +56,11 @@ pub struct Decide {
     pub decision: Decision,
     /// For the caller and the trail: at most 2 000 characters.
     #[serde(default)]
+    #[schemars(length(max = 2000))]
     pub reason: Option<String>,
     /// The payload hash that the reviewer saw; the decision is refused when it is not the one that is held.
     #[serde(default)]
+    #[schemars(regex(pattern = "^[0-9a-f]{64}$"))]
     pub payload_sha256: Option<String>,
 }
 
@@ -62,12 +69,13 @@ pub struct Decide {
 #[serde(deny_unknown_fields)]
 pub struct BulkDecide {
     /// The approvals: 1 to 200, each once.
-    #[schemars(length(min = 1, max = 200))]
+    #[schemars(length(min = 1, max = 200), extend("uniqueItems" = true))]
     pub ids: Vec<String>,
     /// What is decided on each.
     pub decision: Decision,
     /// The reason for each: at most 2 000 characters.
     #[serde(default)]
+    #[schemars(length(max = 2000))]
     pub reason: Option<String>,
 }
 
@@ -77,6 +85,7 @@ pub struct BulkDecide {
 pub struct Cancel {
     /// Why: at most 2 000 characters.
     #[serde(default)]
+    #[schemars(length(max = 2000))]
     pub reason: Option<String>,
 }
 
@@ -97,7 +106,7 @@ pub struct Resolve {
     /// What was found.
     pub outcome: ResolvedOutcome,
     /// How: 1 to 2 000 characters.
-    #[schemars(length(min = 1, max = 2000))]
+    #[schemars(length(min = 1, max = 2000), regex(pattern = r"\S"))]
     pub note: String,
 }
 

@@ -77,7 +77,7 @@ pub struct CallDescription {
     pub annotations: Option<Annotations>,
     /// The time of the call, RFC 3339; the present when left out.
     #[serde(default)]
-    #[schemars(with = "Option<String>")]
+    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
     pub now: Option<Timestamp>,
 }
 
@@ -97,9 +97,11 @@ pub struct Simulate {
     pub policy: String,
     /// The calls to try it on, at most 1 000. Left out: the calls in the history of approvals.
     #[serde(default)]
+    #[schemars(length(max = 1000))]
     pub calls: Option<Vec<CallDescription>>,
     /// How many calls of the history to take, newest first: 1 to 1 000; 500 when left out.
     #[serde(default)]
+    #[schemars(range(min = 1, max = 1000))]
     pub history_max: Option<usize>,
 }
 

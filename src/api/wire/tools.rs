@@ -85,6 +85,7 @@ pub struct Definition {
 #[serde(deny_unknown_fields)]
 pub struct AcceptTool {
     /// The digest of the definition that was looked at, in hexadecimal.
+    #[schemars(regex(pattern = "^[0-9a-f]{64}$"))]
     pub digest: String,
 }
 

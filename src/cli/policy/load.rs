@@ -14,7 +14,7 @@ use crate::protocol::json::{self, Limits, confusable_with};
 const CASES_ENDING: &str = ".cases.yaml";
 
 /// The strict reader, as cases see it.
-pub(super) struct StrictReader;
+pub(in crate::cli) struct StrictReader;
 
 impl Reader for StrictReader {
     fn read<'a>(&self, text: &'a str) -> Result<Value<'a>, String> {
@@ -28,16 +28,16 @@ impl Reader for StrictReader {
 
 /// A file of cases and the policy it is about.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Pair {
-    pub(super) cases: PathBuf,
-    pub(super) policy: PathBuf,
+pub(in crate::cli) struct Pair {
+    pub(in crate::cli) cases: PathBuf,
+    pub(in crate::cli) policy: PathBuf,
 }
 
 /// The cases that a path stands for: a file of cases, a policy with cases beside it, or every one in a folder.
 ///
 /// # Errors
 /// When there are none.
-pub(super) fn find(path: &Path) -> Result<Vec<Pair>, Diagnostic> {
+pub(in crate::cli) fn find(path: &Path) -> Result<Vec<Pair>, Diagnostic> {
     let name = path.display().to_string();
     if path.is_dir() {
         let unreadable =
@@ -74,7 +74,7 @@ fn pair(path: &Path) -> Option<Pair> {
 ///
 /// # Errors
 /// Everything that the guard refuses, and every key and type that is wrong.
-pub(super) fn cases(path: &Path) -> Result<CasesFile, Vec<Diagnostic>> {
+pub(in crate::cli) fn cases(path: &Path) -> Result<CasesFile, Vec<Diagnostic>> {
     let name = path.display().to_string();
     let unreadable = |error: String| vec![Diagnostic::of_file(name.clone(), Code::FileUnreadable, error)];
     let bytes = read_bounded(path, FILE_BYTES_MAX as u64).map_err(|error| unreadable(error.to_string()))?;

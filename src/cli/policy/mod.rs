@@ -5,7 +5,7 @@
 
 mod explain;
 mod lint;
-mod load;
+pub(super) mod load;
 #[cfg(test)]
 mod shipped_tests;
 mod test;
