@@ -72,10 +72,15 @@ pub(crate) struct Wire {
 impl Wire {
     /// Connects.
     pub(crate) fn connect(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).unwrap_or_else(|error| panic!("{address} does not answer: {error}"));
+        Self::try_connect(address).unwrap_or_else(|error| panic!("{address} does not answer: {error}"))
+    }
+
+    /// As [`Wire::connect`], to a gateway that may be gone.
+    pub(crate) fn try_connect(address: SocketAddr) -> io::Result<Self> {
+        let stream = TcpStream::connect(address)?;
         stream.set_read_timeout(Some(READ_TIMEOUT)).expect("a read time-out can be set");
         stream.set_nodelay(true).expect("a socket can be told not to wait");
-        Self { stream, buffer: Vec::new() }
+        Ok(Self { stream, buffer: Vec::new() })
     }
 
     /// Sends as much as the other side takes: one that refuses early closes before all is written.

@@ -66,7 +66,7 @@ impl Call {
 
     /// As [`Call::send`], for a gateway that may be gone.
     pub(crate) fn try_send(&self) -> io::Result<Answer> {
-        let mut wire = Wire::connect(self.address);
+        let mut wire = Wire::try_connect(self.address)?;
         wire.send(&self.bytes());
         wire.answer_to(self.method == "HEAD")
     }
