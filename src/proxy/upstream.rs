@@ -25,7 +25,7 @@ use crate::telemetry::metrics::{UpstreamMetrics, UpstreamOutcome};
 use crate::telemetry::stopwatch::Stopwatch;
 
 use super::answer;
-use super::body::{AnswerBody, CallBody, ReleasedBody};
+use super::body::{AnswerBody, CallBody, ReleasedBody, has_ended};
 use super::routes::Upstream;
 use super::surface::Surface;
 
@@ -176,6 +176,9 @@ async fn release_to_its_end(
                 // An MCP server answers a call that it took with 200: this one it did not take, so the approval stands.
                 let refused = format!("the upstream did not take the call: it answered {status}");
                 release.finish(Sent::NotSent(refused), None).await;
+                response.map(AnswerBody::Upstream)
+            } else if has_ended(response.body()) {
+                release.finish(Sent::Answered(status.as_u16()), None).await;
                 response.map(AnswerBody::Upstream)
             } else {
                 response.map(|body| {

@@ -54,12 +54,14 @@ impl Call {
         let known = |text: &str, of: &[&'static str]| *of.iter().find(|known| **known == text).expect("a known name");
         let manner = match said["manner"].as_str().unwrap_or_default().split_once(' ') {
             Some((_, millis)) => Manner::After(millis.parse().expect("a number")),
+            None if said["manner"] == "empty" => Manner::Empty,
             None if said["manner"] == "close" => Manner::Close,
             None if said["manner"] == "wait" => Manner::Wait,
             None if said["manner"] == "never" => Manner::Never,
             None => Manner::Answer,
         };
-        let again = Self { name, agent: known(&call.agent, &["bot", "other-bot"]), tool: known(&call.tool, TOOLS), manner };
+        let again =
+            Self { name, agent: known(&call.agent, &["bot", "other-bot"]), tool: known(&call.tool, TOOLS), manner };
         assert_eq!(again.identity(), *call, "a retry is the same call");
         again
     }
@@ -173,7 +175,8 @@ impl Client {
             code: answer.code(),
             source: answer.header("holdpoint-source").unwrap_or("upstream").to_owned(),
             approval: answer.header("holdpoint-approval").map(str::to_owned),
-            echo: answer.json()["call"].as_str().map(str::to_owned),
+            // An answer without a body names nothing: it came on the connection of its call.
+            echo: answer.json()["call"].as_str().or((answer.status == 204).then_some(&call.name)).map(str::to_owned),
         });
         Ok(answer)
     }

@@ -104,7 +104,10 @@ impl<'a> Facts<'a> {
             match self.calls.get(name) {
                 Some((sent, call)) if *sent < line.n && arrived(&call.agent) == **call => {}
                 Some((sent, call)) => {
-                    self.find('a', format!("line {}: `{name}` arrived as {target} {body}; sent in {sent} was {call:?}", line.n));
+                    self.find(
+                        'a',
+                        format!("line {}: `{name}` arrived as {target} {body}; sent in {sent} was {call:?}", line.n),
+                    );
                 }
                 None => self.find('a', format!("line {}: nobody sent what arrived: {target} {body}", line.n)),
             }
@@ -145,7 +148,12 @@ impl<'a> Facts<'a> {
                             }
                             None => found.push((
                                 'b',
-                                format!("{} arrived {} times for {} approvals", call.target, hits.len(), approved.len()),
+                                format!(
+                                    "{} arrived {} times for {} approvals",
+                                    call.target,
+                                    hits.len(),
+                                    approved.len()
+                                ),
                             )),
                         }
                     }
@@ -207,18 +215,25 @@ impl<'a> Facts<'a> {
                     }
                     for (n, id, word, by, state) in &words {
                         if !views.get(id).is_some_and(|view| stands(view, word, by, *state)) {
-                            found.push(format!("{by}'s `{word}` on {id} was acknowledged at {n} and is not there at {}", line.n));
+                            found.push(format!(
+                                "{by}'s `{word}` on {id} was acknowledged at {n} and is not there at {}",
+                                line.n
+                            ));
                         }
                     }
                     for (n, id, member, value) in &answers {
-                        let has = |view: &&View| *value == if *member == "status" { &view.state.status } else { &view.state.outcome };
+                        let has = |view: &&View| {
+                            *value == if *member == "status" { &view.state.status } else { &view.state.outcome }
+                        };
                         // An unknown outcome may have been settled since.
                         let settled = |view: &&View| *value == "unknown" && view.state.outcome == "resolved";
                         if !views.get(id).is_some_and(|view| has(&view) || settled(&view)) {
                             found.push(format!("the answer at {n} said of {id} `{value}`; at {} it is not", line.n));
                         }
                     }
-                    shown.extend(views.keys().filter(|id| !shown.contains_key(**id)).map(|id| (*id, line.n)).collect::<Vec<_>>());
+                    shown.extend(
+                        views.keys().filter(|id| !shown.contains_key(**id)).map(|id| (*id, line.n)).collect::<Vec<_>>(),
+                    );
                 }
                 _ => {}
             }
@@ -242,7 +257,9 @@ impl<'a> Facts<'a> {
                 match over[part] {
                     None if over_now[part] => over[part] = Some((seen.answered, seen.state)),
                     // Two questions under way at once may be answered in either order.
-                    Some((since, before)) if (over_now[part] || seen.asked >= since) && !same[part](before, seen.state) => {
+                    Some((since, before))
+                        if (over_now[part] || seen.asked >= since) && !same[part](before, seen.state) =>
+                    {
                         found.push(format!(
                             "{} was {before:?} at {since} and {:?} at {}",
                             seen.approval, seen.state, seen.answered

@@ -51,7 +51,9 @@ fn r10_with_a_thousand_parked_and_fifty_being_sent_sigterm_loses_and_repeats_not
         waiting.push(client.begin(call, None).expect("the gateway is there"));
     }
     let mut alice = reviewer_of(&gateway, "alice", &world.history);
-    until_within(SOON, "all of them are parked", || (alice.pending().expect("an answer") == PARKED as u64).then_some(()));
+    until_within(SOON, "all of them are parked", || {
+        (alice.pending().expect("an answer") == PARKED as u64).then_some(())
+    });
     drop(alice);
 
     world.end(&gateway);

@@ -142,7 +142,15 @@ pub(crate) enum What {
     /// Somebody is about to say something about an approval: `approved`, `rejected`, `withdrawn`, `committed`, `not_committed`.
     WordSent { approval: String, word: String, by: String },
     /// An answer came. `state` is the approval as it shows it, of a refusal the standing decision.
-    WordAnswered { approval: String, word: String, by: String, sent: u64, status: u16, code: String, state: Option<State> },
+    WordAnswered {
+        approval: String,
+        word: String,
+        by: String,
+        sent: u64,
+        status: u16,
+        code: String,
+        state: Option<State>,
+    },
     /// The connection ended without an answer.
     WordLost { approval: String, word: String, by: String, sent: u64 },
     /// Somebody looked at an approval.
@@ -184,9 +192,20 @@ pub(crate) struct History {
     files: Arc<Mutex<Files>>,
 }
 
+/// What is done at an answer.
+struct Then(Box<dyn FnOnce() + Send>);
+
+impl std::fmt::Debug for Then {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Then")
+    }
+}
+
 #[derive(Debug)]
 struct Files {
     next: u64,
+    /// How many answers from now on something is to be done, and what.
+    then: Option<(usize, Then)>,
     open: Vec<File>,
     /// How far each has been read.
     read: [u64; Who::ALL.len()],
@@ -200,12 +219,22 @@ impl History {
             file.expect("a history can be opened")
         };
         let open = Who::ALL.into_iter().map(open).collect();
-        Self { folder: folder.to_owned(), files: Arc::new(Mutex::new(Files { next: 1, open, read: [0; Who::ALL.len()] })) }
+        Self {
+            folder: folder.to_owned(),
+            files: Arc::new(Mutex::new(Files { next: 1, then: None, open, read: [0; Who::ALL.len()] })),
+        }
     }
 
     /// Writes a line and returns its place.
     pub(crate) fn write(&self, who: Who, what: What) -> u64 {
         let mut files = self.files.lock().expect("nobody panics with the files");
+        if matches!(what, What::CallAnswered { .. } | What::WordAnswered { .. } | What::Replayed { .. }) {
+            match files.then.take() {
+                Some((1, Then(then))) => then(),
+                Some((answers, then)) => files.then = Some((answers - 1, then)),
+                None => {}
+            }
+        }
         let n = files.next;
         files.next += 1;
         let since = std::time::SystemTime::UNIX_EPOCH.elapsed().expect("the clock is past 1970");
@@ -214,6 +243,11 @@ impl History {
         text.push('\n');
         files.open[who as usize].write_all(text.as_bytes()).expect("a history can be written");
         n
+    }
+
+    /// Does something as soon as the `answers`-th answer from now on has arrived whole.
+    pub(crate) fn at_answer(&self, answers: usize, then: impl FnOnce() + Send + 'static) {
+        self.files.lock().expect("nobody panics with the files").then = Some((answers, Then(Box::new(then))));
     }
 
     /// A place of its own, for the moment before something is asked.
@@ -234,7 +268,9 @@ impl History {
             file.seek(SeekFrom::Start(files.read[who as usize])).expect("a file has places");
             let length = file.read_to_string(&mut text).expect("a history is text");
             files.read[who as usize] += length as u64;
-            lines.extend(text.lines().map(|line| serde_json::from_str::<Line>(line).expect("a history is made of lines")));
+            lines.extend(
+                text.lines().map(|line| serde_json::from_str::<Line>(line).expect("a history is made of lines")),
+            );
         }
         lines.sort_by_key(|line| line.n);
         lines

@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::process::{Command, Stdio};
 
-use crate::script::{Cast, Script, attached, detached, idle, settle};
+use crate::script::{Cast, Script, answered, attached, detached, idle, settle};
 use crate::support::gateway::{Gateway, serve};
 use crate::support::wait::until_within;
 use crate::world::{SOON, World};
@@ -50,33 +50,53 @@ fn template() -> World {
     world
 }
 
+/// The gateway, run by `strace` with this injected into these calls.
+fn traced(world: &World, calls: &str, fault: &str) -> Command {
+    let plain = serve(&world.home);
+    let mut command = Command::new("strace");
+    // `-D`: the gateway is our own child, and the tracer is not.
+    command.args(["-D", "-f", "-q", "-e", &format!("trace={calls}"), "-e", &format!("inject={calls}:{fault}"), "-o"]);
+    command.arg(world.home.path("trace")).arg(plain.get_program()).args(plain.get_args()).env_clear();
+    command.envs(plain.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    command
+}
+
 /// One run, killed at the `n`-th of these calls of any thread.
 fn run(name: &str, script: Script, template: Option<&World>, at: At, n: usize) -> Ran {
     let mut world = World::new(&format!("{name}-{at:?}-{n}"), "10s");
     if let Some(template) = template {
         world.adopt(&template.home);
     }
-    let trace = world.home.path("trace");
-    let plain = serve(&world.home);
-    let mut command = Command::new("strace");
-    // `-D`: the gateway is our own child, and the tracer is not.
-    command.args(["-D", "-f", "-q", "-e", &format!("trace={}", at.calls()), "-o"]).arg(&trace);
-    command.args(["-e", &format!("inject={}:signal=KILL:when={n}", at.calls())]);
-    command.arg(plain.get_program()).args(plain.get_args()).env_clear();
-    command.envs(plain.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-    let ran = match world.start_as(command) {
+    let ran = match world.start_as(traced(&world, at.calls(), &format!("signal=KILL:when={n}"))) {
         Err(_) => Ran::Killed,
         Ok(gateway) => play(&world, script, gateway),
     };
-    check_trace(&trace, at, n, &ran, template.is_some());
+    check_trace(&world.home.path("trace"), at, n, &ran, template.is_some());
+    go_on(&mut world);
+    ran
+}
+
+/// One run in which every sync takes long, killed as soon as the `n`-th answer is there: what is answered too early is lost.
+fn run_to_answer(name: &str, script: Script, template: &World, n: usize) -> Ran {
+    let mut world = World::new(&format!("{name}-answer-{n}"), "10s");
+    world.adopt(&template.home);
+    let gateway = world.start_as(traced(&world, At::Sync.calls(), "delay_enter=60000")).expect("nobody kills it yet");
+    let pid = gateway.pid().to_string();
+    world.history.at_answer(n, move || drop(Command::new("kill").args(["-KILL", &pid]).stderr(Stdio::null()).status()));
+    let ran = play(&world, script, gateway);
+    go_on(&mut world);
+    ran
+}
+
+/// After the end: starts again, reads back, checks, drives what was open to its end, and checks again.
+fn go_on(world: &mut World) {
     let gateway = world.start();
     world.read_back_and_check(&gateway);
-    settle(&world, &gateway).expect("nobody kills it now");
+    settle(world, &gateway).expect("nobody kills it now");
     world.read_back_and_check(&gateway);
     assert_eq!(world.pending(), 0, "everything was decided");
     gateway.stop();
-    ran
 }
 
 /// Plays the script and ends the gateway, unless it is killed before.
@@ -111,6 +131,14 @@ fn check_trace(trace: &std::path::Path, at: At, n: usize, ran: &Ran, one_thread:
     if at == At::Sync && one_thread {
         assert!(done.values().filter(|count| **count > 0).count() <= 1, "one thread writes:\n{lines}");
     }
+}
+
+/// Kills at the first, second, … answer until a run goes to its end. Returns how many there were.
+fn sweep_answers(name: &str, script: Script) -> usize {
+    let template = template();
+    let killed = (1..500).take_while(|n| run_to_answer(name, script, &template, *n) == Ran::Killed).count();
+    println!("{name}: killed after {killed} answers");
+    killed
 }
 
 /// Kills at the first, second, … until a run goes to its end. Returns how many points there were.
@@ -152,6 +180,19 @@ fn r1_killed_between_writes_and_before_answers_nothing_is_lost_and_nothing_sent_
         assert!(sweep("attached", attached, Some(&template), at, step) >= 3, "{at:?}");
         assert!(sweep("detached", detached, Some(&template), at, step) >= 3, "{at:?}");
     }
+}
+
+#[test]
+fn r1_killed_as_soon_as_something_is_answered_it_is_on_disk() {
+    let points = sweep_answers("answered", answered);
+    assert!(points >= 9, "{points}");
+}
+
+#[test]
+#[ignore = "takes long; `just chaos` runs it"]
+fn r1_killed_as_soon_as_anything_is_answered_it_is_on_disk() {
+    sweep_answers("attached", attached);
+    sweep_answers("detached", detached);
 }
 
 #[test]

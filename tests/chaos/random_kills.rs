@@ -195,7 +195,10 @@ impl Load {
 fn kill(kills: u64) -> (u64, u64, usize) {
     let seed = match std::env::var("HOLDPOINT_CHAOS_SEED") {
         Ok(seed) => seed.parse().expect("`HOLDPOINT_CHAOS_SEED` is a number"),
-        Err(_) => u64::from(std::process::id()) ^ std::time::SystemTime::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_secs() << 16),
+        Err(_) => {
+            u64::from(std::process::id())
+                ^ std::time::SystemTime::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_secs() << 16)
+        }
     };
     println!("HOLDPOINT_CHAOS_SEED={seed}");
     let (mut done, mut decided, mut arrived) = (0, 0, 0);
@@ -222,7 +225,10 @@ fn kill(kills: u64) -> (u64, u64, usize) {
             let (_, views) = world.story.read_back().expect("it was read back");
             let of = |tool: &'static str, status: &'static str, outcome: &'static str| {
                 let stands = move |state: &crate::history::State| state.status == status && state.outcome == outcome;
-                views.values().filter(move |view| view.call.tool == tool && stands(&view.state)).map(|view| view.id.clone())
+                views
+                    .values()
+                    .filter(move |view| view.call.tool == tool && stands(&view.state))
+                    .map(|view| view.id.clone())
             };
             *load.parked() = of("wire", "pending", "held").collect();
             unknown = of("wire", "approved", "unknown").chain(of("pay", "approved", "unknown")).collect();

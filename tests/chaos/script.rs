@@ -48,6 +48,28 @@ pub(crate) fn idle(_: &mut Cast) -> io::Result<()> {
     Ok(())
 }
 
+/// One call of each kind that is answered when something is on disk, and not before.
+pub(crate) fn answered(cast: &mut Cast) -> io::Result<()> {
+    let Cast { bot, alice, .. } = cast;
+    let waiting = bot.begin(&Call::new("pay", "waits"), None)?;
+    let id = alice.parked(waiting.name())?;
+    alice.decide(&id, "approved")?.expect(200, "");
+    waiting.finish()?.expect(200, "");
+    let empty = bot.begin(&Call::new("pay", "waits-for-nothing").manner(Manner::Empty), None)?;
+    let id = alice.parked(empty.name())?;
+    alice.decide(&id, "approved")?.expect(200, "");
+    empty.finish()?.expect(204, "");
+    let id = bot.call(&Call::new("wire", "asks"), Some("respond-async"))?.expect(202, "").approval();
+    bot.withdraw("bot", &id)?.expect(200, "");
+    bot.call(&Call::new("note", "noted"), None)?.expect(200, "");
+    let waiting = bot.begin(&Call::new("pay", "upstream-lost").manner(Manner::Close), None)?;
+    let id = alice.parked(waiting.name())?;
+    alice.decide(&id, "approved")?.expect(200, "");
+    waiting.finish()?.expect(502, "outcome_unknown");
+    alice.resolve(&id, "committed")?.expect(200, "");
+    Ok(())
+}
+
 /// Calls whose callers wait: approved, rejected, withdrawn, expired, granted, voted on, left, lost, and those that policy decides.
 pub(crate) fn attached(cast: &mut Cast) -> io::Result<()> {
     let Cast { bot, alice, bob, carol } = cast;
@@ -109,7 +131,8 @@ pub(crate) fn attached(cast: &mut Cast) -> io::Result<()> {
 /// Calls that the gateway sends by itself: approved, rejected, withdrawn, asked for twice, lost, slow, voted on, left pending.
 pub(crate) fn detached(cast: &mut Cast) -> io::Result<()> {
     let respond = Some("respond-async");
-    let ask = |cast: &mut Cast, call: &Call| Ok::<_, io::Error>(cast.bot.call(call, respond)?.expect(202, "").approval());
+    let ask =
+        |cast: &mut Cast, call: &Call| Ok::<_, io::Error>(cast.bot.call(call, respond)?.expect(202, "").approval());
 
     let approved = ask(cast, &Call::new("pay", "own-approved"))?;
     cast.alice.decide(&approved, "approved")?.expect(200, "");
@@ -182,7 +205,7 @@ fn unanswered(world: &World) -> Vec<(Call, Option<String>)> {
             What::CallSent { name, call, body, prefer, .. } if matches!(verdict(&call.tool), Verdict::Parked(_)) => {
                 open.entry(name.clone()).or_insert_with(|| (Call::again(call, body), prefer.clone()));
             }
-            What::CallAnswered { name, status: 200 | 403 | 409 | 502, .. } => drop(ended.insert(name.clone())),
+            What::CallAnswered { name, status: 200 | 204 | 403 | 409 | 502, .. } => drop(ended.insert(name.clone())),
             _ => {}
         }
     }
@@ -213,7 +236,7 @@ fn drive(cast: &mut Cast, call: &Call, prefer: Option<&str>) -> io::Result<()> {
                     return Ok(());
                 }
             }
-            200 | 403 | 409 | 502 => return Ok(()),
+            200 | 204 | 403 | 409 | 502 => return Ok(()),
             _ => panic!("an answer that nobody expects: {answer:?}"),
         }
     }

@@ -21,6 +21,8 @@ pub(crate) enum Manner {
     Answer,
     /// Answers after so many milliseconds.
     After(u64),
+    /// Answers with a status alone.
+    Empty,
     /// Closes without an answer.
     Close,
     /// Answers once [`Spy::go_on`] is called.
@@ -35,6 +37,7 @@ impl Manner {
         match self {
             Manner::Answer => "answer".to_owned(),
             Manner::After(millis) => format!("after {millis}"),
+            Manner::Empty => "empty".to_owned(),
             Manner::Close => "close".to_owned(),
             Manner::Wait => "wait".to_owned(),
             Manner::Never => "never".to_owned(),
@@ -134,8 +137,15 @@ fn connection(mut stream: TcpStream, shared: &Shared) {
             }
             _ => {}
         }
+        if manner == "empty" {
+            if stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").is_err() {
+                return;
+            }
+            continue;
+        }
         let body = serde_json::json!({ "call": said["call"] }).to_string();
-        let head = format!("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n", body.len());
+        let head =
+            format!("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n", body.len());
         if stream.write_all(format!("{head}{body}").as_bytes()).is_err() {
             return;
         }

@@ -46,9 +46,7 @@ impl Story {
     }
 
     /// Every read-back, by its line.
-    pub(crate) fn read_backs(
-        &self,
-    ) -> impl DoubleEndedIterator<Item = (u64, HashMap<&str, &super::history::View>)> {
+    pub(crate) fn read_backs(&self) -> impl DoubleEndedIterator<Item = (u64, HashMap<&str, &super::history::View>)> {
         self.lines.iter().filter_map(|line| match &line.what {
             What::ReadBack { approvals } => {
                 Some((line.n, approvals.iter().map(|view| (view.id.as_str(), view)).collect()))

@@ -127,7 +127,8 @@ impl World {
         let mut reviewer = reviewer_of(gateway, "alice", &self.history);
         let (views, records) = until_within(SOON, "nothing moves while everything is read", || {
             let before = reviewer.trail(self.story.trail.len());
-            let views: Vec<View> = reviewer.all().iter().map(|approval| View::of(approval).expect("a whole approval")).collect();
+            let views: Vec<View> =
+                reviewer.all().iter().map(|approval| View::of(approval).expect("a whole approval")).collect();
             let after = reviewer.trail(self.story.trail.len() + before.len());
             let is_still = after.is_empty() && views.iter().all(|view| view.state.outcome != "releasing");
             is_still.then_some((views, before))
@@ -154,7 +155,11 @@ impl World {
     fn report(&self, findings: &[Finding]) -> String {
         static KEPT: AtomicU32 = AtomicU32::new(0);
         let number = KEPT.fetch_add(1, Ordering::SeqCst);
-        let kept = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("chaos-{}-{}-{number}", self.name, std::process::id()));
+        let kept = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!(
+            "chaos-{}-{}-{number}",
+            self.name,
+            std::process::id()
+        ));
         std::fs::create_dir_all(&kept).expect("a folder for what is kept");
         std::fs::write(kept.join("trail.ndjson"), self.story.trail.join("\n")).expect("the trail can be kept");
         copy_files(self.folder.path(), &kept);
@@ -170,7 +175,8 @@ fn copy_files(from: &Path, to: &Path) {
 }
 
 fn configuration(spy: &Spy, drain_timeout: &str) -> String {
-    let tools: String = TOOLS.iter().map(|tool| format!("      - {{ call: \"POST /{tool}/{{call}}\", tool: {tool} }}\n")).collect();
+    let tools: String =
+        TOOLS.iter().map(|tool| format!("      - {{ call: \"POST /{tool}/{{call}}\", tool: {tool} }}\n")).collect();
     format!(
         r#"version: 1
 proxy: {{ listen: "127.0.0.1:0" }}

@@ -26,25 +26,23 @@ impl Replay {
 /// # Errors
 /// The first event that cannot follow those before it, with the letter of what it breaks.
 pub(super) fn replay(events: &[&Event], starts: &[u64]) -> Result<Replay, (char, String)> {
-    let state = |status: &str| State { status: status.to_owned(), outcome: "held".to_owned(), retry: None, resolved: None };
+    let state =
+        |status: &str| State { status: status.to_owned(), outcome: "held".to_owned(), retry: None, resolved: None };
     let Some((created, rest)) = events.split_first().filter(|(first, _)| first.kind == "approval_created") else {
         return Err(('e', "its first event is not that it was created".to_owned()));
     };
-    let mut now = Replay {
-        state: state("pending"),
-        decided_by: None,
-        votes: Vec::new(),
-        sent_at_most: 0,
-        sent_at_least: 0,
-    };
+    let mut now =
+        Replay { state: state("pending"), decided_by: None, votes: Vec::new(), sent_at_most: 0, sent_at_least: 0 };
     let mut before = *created;
     for event in rest {
-        let wrong = |letter: char| Err((letter, format!("record {}: `{}` after `{}`", event.seq, event.kind, before.kind)));
+        let wrong =
+            |letter: char| Err((letter, format!("record {}: `{}` after `{}`", event.seq, event.kind, before.kind)));
         let pending = now.state.status == "pending";
         let releasing = now.state.outcome == "releasing";
         match event.kind.as_str() {
             "caller_joined" | "caller_left" => continue,
-            kind @ ("approval_voted" | "approval_approved" | "approval_rejected" | "approval_expired" | "approval_cancelled") => {
+            kind @ ("approval_voted" | "approval_approved" | "approval_rejected" | "approval_expired"
+            | "approval_cancelled") => {
                 if !pending {
                     return wrong('d');
                 }

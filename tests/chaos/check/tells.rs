@@ -22,7 +22,8 @@ const WITHOUT_APPROVAL: &[&str] = &["started", "call_audited", "call_blocked"];
 
 impl Facts<'_> {
     pub(super) fn trail_and_histories_agree(&mut self) {
-        let starts: Vec<u64> = self.events.iter().filter(|event| event.kind == "started").map(|event| event.seq).collect();
+        let starts: Vec<u64> =
+            self.events.iter().filter(|event| event.kind == "started").map(|event| event.seq).collect();
         self.as_often_started_as_it_came_up(starts.len());
         let replays = self.replay_each(&starts);
         self.each_creation_was_asked_for();
@@ -52,7 +53,10 @@ impl Facts<'_> {
                         Some(view) if replay.agrees(view) => {}
                         Some(view) => found.push((
                             'e',
-                            format!("{id}: the trail comes to {:?} by {:?}, shown is {view:?}", replay.state, replay.decided_by),
+                            format!(
+                                "{id}: the trail comes to {:?} by {:?}, shown is {view:?}",
+                                replay.state, replay.decided_by
+                            ),
                         )),
                         None => found.push(('e', format!("{id} is in the trail alone"))),
                     }
@@ -97,10 +101,14 @@ impl Facts<'_> {
                 body: Some(body.as_bytes()),
             };
             let bound: String = fingerprint(&parts).0.iter().map(|byte| format!("{byte:02x}")).collect();
-            let of_call = [created.detail("name"), created.detail("payload_sha256"), created.detail("method"), &created.actor];
+            let of_call =
+                [created.detail("name"), created.detail("payload_sha256"), created.detail("method"), &created.actor];
             let started = events.iter().filter(|event| event.kind == "release_started");
-            let fingerprints: HashSet<&str> = [created].into_iter().chain(started.copied()).map(|event| event.detail("fingerprint")).collect();
-            if of_call != [&call.tool, &call.body_sha256, &call.method, &call.agent] || fingerprints != HashSet::from([bound.as_str()]) {
+            let fingerprints: HashSet<&str> =
+                [created].into_iter().chain(started.copied()).map(|event| event.detail("fingerprint")).collect();
+            if of_call != [&call.tool, &call.body_sha256, &call.method, &call.agent]
+                || fingerprints != HashSet::from([bound.as_str()])
+            {
                 found.push(format!("record {}: not the call that was sent: {}", created.seq, created.detail));
             }
         }
@@ -205,7 +213,9 @@ impl Facts<'_> {
         let mut found = Vec::new();
         for line in &self.story.lines {
             let (name, approval, echo) = match &line.what {
-                What::CallAnswered { name, source, code, approval, echo, .. } if source == "upstream" && code.is_empty() => {
+                What::CallAnswered { name, source, code, approval, echo, .. }
+                    if source == "upstream" && code.is_empty() =>
+                {
                     (Some(name.as_str()), approval.as_deref(), echo.as_deref())
                 }
                 What::Replayed { approval, echo, .. } => (None, Some(approval.as_str()), echo.as_deref()),
