@@ -17,6 +17,10 @@ mcp:
     ./scripts/test-mcp.sh
     ./scripts/test-mcp.sh --conformance
 
+# A thousand random crashes, and one at every sync, write and answer of the scripted runs. Takes hours.
+chaos:
+    cargo test --locked --test chaos -- --include-ignored --nocapture --test-threads 2
+
 # Format and lints alone.
 lint:
     cargo fmt --check

@@ -6,6 +6,7 @@
 #   python3's venv           the Python SDK
 #   npm, jq                  the TypeScript client, and the recipes for curl
 #   kill                     signals to the gateway
+#   strace                   the end of the gateway at every sync
 #   curl, openssl            the commands of the examples
 #   cc                       the embedded database and the cryptography
 set -euo pipefail
@@ -29,6 +30,7 @@ need nodejs node
 need npm npm
 need jq jq
 need procps kill
+need strace strace
 need curl curl
 need openssl openssl
 need build-essential cc

@@ -222,12 +222,12 @@ impl<'a> Facts<'a> {
                         }
                     }
                     for (n, id, member, value) in &answers {
-                        let has = |view: &&View| {
+                        let has = |view: &View| {
                             *value == if *member == "status" { &view.state.status } else { &view.state.outcome }
                         };
                         // An unknown outcome may have been settled since.
-                        let settled = |view: &&View| *value == "unknown" && view.state.outcome == "resolved";
-                        if !views.get(id).is_some_and(|view| has(&view) || settled(&view)) {
+                        let settled = |view: &View| *value == "unknown" && view.state.outcome == "resolved";
+                        if !views.get(id).is_some_and(|view| has(view) || settled(view)) {
                             found.push(format!("the answer at {n} said of {id} `{value}`; at {} it is not", line.n));
                         }
                     }

@@ -25,7 +25,7 @@ const ASKING: usize = 4;
 /// How long the gateway may live on once the load runs, in milliseconds.
 const LIFE_MAX: u64 = 250;
 /// How often one store is killed before the next begins with a new one.
-const KILLS_EACH: u64 = 10;
+const KILLS_EACH: u64 = 15;
 
 /// Small, seeded, and good enough to choose with.
 struct Dice(u64);
