@@ -39,6 +39,7 @@ fn call<'a>(tool: &'a str, args: Args<'a>) -> CallView<'a> {
         query: &NoValues,
         headers: &NoValues,
         args,
+        claims: holdpoint::domain::tools::Claims::NoTool,
         now: Timestamp::from_millis(0),
     }
 }

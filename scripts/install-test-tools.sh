@@ -6,11 +6,17 @@
 #   python3's venv           the Python SDK
 #   npm, jq                  the TypeScript client, and the recipes for curl
 #   kill                     signals to the gateway
-#   strace                   the end of the gateway at every sync
+#   strace, unshare, mount   disks that fail or are full under the gateway, and its end at every sync
+#   faketime                 clocks that are set while it runs
+#   slowhttptest             clients that are slow on purpose
 #   curl, openssl            the commands of the examples
+#   nginx, haproxy           reverse proxies that stand in front of the gateway
+#   faketime                 a clock that is far ahead
 #   cc                       the embedded database and the cryptography
 set -euo pipefail
 
+# Where servers are, for users whose PATH leaves it out.
+PATH="$PATH:/usr/sbin:/sbin"
 packages=()
 need() {
     local package=$1 command
@@ -31,8 +37,15 @@ need npm npm
 need jq jq
 need procps kill
 need strace strace
+need util-linux unshare
+need mount mount
+need faketime faketime
+need slowhttptest slowhttptest
 need curl curl
 need openssl openssl
+need nginx nginx
+need haproxy haproxy
+need faketime faketime
 need build-essential cc
 # Debian ships what makes a virtual environment apart from Python, and without a command.
 if ! python3 -c 'import ensurepip, venv' 2>/dev/null; then packages+=(python3-venv); fi
@@ -47,6 +60,13 @@ as_root=()
 if [ "$(id -u)" -ne 0 ]; then as_root=(sudo); fi
 echo "installing ${packages[*]}"
 "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get update -qq
-# Recommended packages would bring a desktop along; the Prometheus server itself is not started.
+# Servers that come along are not started: tests start their own.
+policy=/usr/sbin/policy-rc.d
+if [ ! -e "$policy" ]; then
+    trap '"${as_root[@]}" rm -f "$policy"' EXIT
+    printf '#!/bin/sh\nexit 101\n' | "${as_root[@]}" tee "$policy" >/dev/null
+    "${as_root[@]}" chmod 755 "$policy"
+fi
+# Recommended packages would bring a desktop along.
 "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 \
     apt-get install -y -qq --no-install-recommends "${packages[@]}"

@@ -326,6 +326,12 @@ impl From<gate::Error> for Problem {
         // The cause is for the log; a caller learns that nothing was sent or decided.
         tracing::error!(%error, "the gate failed");
         match error {
+            gate::Error::Store(crate::store::Error::Unsure(_)) => Problem::new(
+                Code::StoreUnavailable,
+                "the approval store broke while it wrote, so it cannot be told whether this was written down; nothing was sent. \
+                 The gateway ends; ask it again once it has been restarted",
+            )
+            .retry_after(STORE_RETRY_SECONDS),
             gate::Error::Store(_) => Problem::new(
                 Code::StoreUnavailable,
                 "the approval store cannot be used at this moment; nothing was sent or decided",

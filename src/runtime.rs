@@ -19,6 +19,7 @@ use crate::api::{self, Surface as ApiSurface};
 use crate::auth::Authenticator;
 use crate::config::load::Reviewers;
 use crate::config::settings::{Config, StoreSettings};
+use crate::connect::OwnListeners;
 use crate::connect::stdio::Programs;
 use crate::dashboard;
 use crate::domain::audit::{Actor, Event, EventKind};
@@ -33,7 +34,7 @@ use crate::proxy::upstream::DetachedSender;
 use crate::store;
 use crate::store::seal::Sealer;
 use crate::store::sqlite::{Options, SqliteStore};
-use crate::telemetry::clock::SystemClock;
+use crate::telemetry::clock::SteadyClock;
 use crate::telemetry::metrics::{Known, ListenerName, Metrics};
 use crate::web::{Settings, Shared};
 
@@ -95,6 +96,7 @@ pub(super) struct Live {
     path: PathBuf,
     reviewers: Reviewers,
     listening: (SocketAddr, SocketAddr),
+    own: OwnListeners,
     store: StoreSettings,
     gate: Gate,
     surface: Arc<ArcSwap<Surface>>,
@@ -137,7 +139,8 @@ pub async fn start(config: Config, origin: Origin) -> Result<Running, Error> {
     let proxy = Listener::bind(config.proxy.listen, tls[0].clone())?;
     let admin = Listener::bind(config.admin.listen, tls[1].clone())?;
     let listening = (proxy.address(), admin.address());
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let steady = Arc::new(SteadyClock::start());
+    let clock: Arc<dyn Clock> = steady.clone();
     let policy = config.policies.compiled().clone();
     let upstreams: Vec<String> = config.upstreams.keys().map(|name| name.as_str().to_owned()).collect();
     let known = known_rules(&policy);
@@ -148,7 +151,8 @@ pub async fn start(config: Config, origin: Origin) -> Result<Running, Error> {
     let (store, sealer) = open_store(&config, clock.now()).await?;
     let authenticator = Arc::new(ArcSwap::from_pointee(build::authenticator(&config)));
     let programs = Programs::new(tracker.clone(), drain.clone());
-    let surface = build::surface(&config, authenticator.load_full(), &metrics, &programs)?;
+    let own = OwnListeners::new([listening.0, listening.1]);
+    let surface = build::surface(&config, authenticator.load_full(), &metrics, &programs, &own)?;
     let surface = Arc::new(ArcSwap::from_pointee(surface));
     let gate = Gate::new(Parts {
         store: Arc::new(MeasuredStore::new(store.clone(), metrics.clone(), clock.clone())),
@@ -169,6 +173,7 @@ pub async fn start(config: Config, origin: Origin) -> Result<Running, Error> {
         reviewers: origin.reviewers,
         path: origin.path,
         listening: (config.proxy.listen, config.admin.listen),
+        own,
         store: config.store.clone(),
         gate: gate.clone(),
         surface: surface.clone(),
@@ -183,7 +188,7 @@ pub async fn start(config: Config, origin: Origin) -> Result<Running, Error> {
     let shared = Shared::new(gate.clone(), authenticator, settings);
     serve(&config, &live, &shared, proxy, admin, &tracker);
     tracker.spawn(reload::run(live.clone(), origin.files_read));
-    tracker.spawn(watch::run(gate.clone()));
+    tracker.spawn(watch::run(gate.clone(), steady));
     Ok(Running {
         proxy: listening.0,
         admin: listening.1,
@@ -283,6 +288,12 @@ impl Running {
         let token = self.gate.random_token();
         authenticator.offer_one_time_link(&token, reviewer);
         Some(format!("/dashboard/once/{token}"))
+    }
+
+    /// Returns when the store takes no more writes until it is opened anew: the process had better end, and whoever started it
+    /// start it again.
+    pub async fn store_lost(&self) {
+        self.store.distrusted().await;
     }
 
     /// Shuts down: not ready, no new connections, releases in flight finish, holds are answered truthfully. Returns whether

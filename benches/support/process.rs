@@ -25,8 +25,18 @@ pub(crate) struct Cores {
 }
 
 impl Cores {
+    /// Moves this process to a core of its own, if there are two; says so when it cannot.
+    pub(crate) fn pin() -> Option<Self> {
+        match Self::choose().map(|cores| cores.move_here().map(|()| cores)) {
+            Some(Ok(cores)) => return Some(cores),
+            Some(Err(error)) => eprintln!("proxies and load share all cores: {error}"),
+            None => eprintln!("proxies and load share one core"),
+        }
+        None
+    }
+
     /// The first two cores that this process may use; `None` when there are not two.
-    pub(crate) fn choose() -> Option<Self> {
+    fn choose() -> Option<Self> {
         let status = read(Path::new("/proc/self/status")).ok()?;
         let list = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"))?;
         let mut cores = list.trim().split(',').flat_map(|range| {
@@ -38,7 +48,7 @@ impl Cores {
     }
 
     /// Moves this process, with every thread that it starts from now on, to the core of the load.
-    pub(crate) fn move_here(&self) -> io::Result<()> {
+    fn move_here(&self) -> io::Result<()> {
         let id = std::process::id().to_string();
         let status = Command::new("taskset").args(["-acp", &self.load, &id]).stdout(Stdio::null()).status()?;
         if status.success() { Ok(()) } else { Err(io::Error::other(format!("`taskset` ended with {status}"))) }
@@ -49,6 +59,38 @@ impl Cores {
         let mut pinned = Command::new("taskset");
         pinned.args(["-c", &self.proxies]).arg(command.get_program()).args(command.get_args());
         pinned
+    }
+}
+
+/// What kind of upstream the gateway stands before.
+#[derive(Debug, Clone, Copy)]
+#[allow(dead_code, reason = "each benchmark starts one kind")]
+pub(crate) enum Gateway {
+    /// Plain HTTP, with tools by name.
+    Http,
+    /// An MCP server.
+    Mcp,
+}
+
+impl Gateway {
+    fn upstream_and_route(self, origin: SocketAddr) -> String {
+        match self {
+            Gateway::Http => format!(
+                "upstreams:
+  payments:
+    url: http://{origin}
+    tools: [ {{ call: \"POST /refunds\", tool: payments.refund }} ]
+routes: [ {{ path: /, upstream: payments }} ]
+"
+            ),
+            Gateway::Mcp => format!(
+                "upstreams:
+  tools: {{ url: \"http://{origin}/mcp\", protocol: mcp }}
+routes: [ {{ path: /mcp, upstream: tools }} ]
+limits: {{ pending_per_agent_max: 100000 }}
+"
+            ),
+        }
     }
 }
 
@@ -68,6 +110,7 @@ impl Drop for Proxy {
 
 impl Proxy {
     /// Starts this very program as the floor before `origin`.
+    #[allow(dead_code, reason = "not every benchmark compares")]
     pub(crate) fn floor(origin: SocketAddr, cores: Option<&Cores>) -> io::Result<Self> {
         let address = free_address()?;
         let mut command = Command::new(std::env::current_exe()?);
@@ -76,7 +119,7 @@ impl Proxy {
     }
 
     /// Starts the gateway before `origin`, with its files in `folder` and a policy that allows by name.
-    pub(crate) fn gateway(origin: SocketAddr, folder: &Path, cores: Option<&Cores>) -> io::Result<Self> {
+    pub(crate) fn gateway(kind: Gateway, origin: SocketAddr, folder: &Path, cores: Option<&Cores>) -> io::Result<Self> {
         let (address, admin) = (free_address()?, free_address()?);
         write(&folder.join("policy.yaml"), POLICY)?;
         let digest = |token: &str| {
@@ -95,12 +138,8 @@ store: sqlite://{folder_path}/holdpoint.db
 policies: [ policy.yaml ]
 agents: [ {{ id: bench, token_sha256: \"{agent}\" }} ]
 reviewers: [ {{ id: alice, token_sha256: \"{reviewer}\" }} ]
-upstreams:
-  payments:
-    url: http://{origin}
-    tools: [ {{ call: \"POST /refunds\", tool: payments.refund }} ]
-routes: [ {{ path: /, upstream: payments }} ]
-"
+{}",
+            kind.upstream_and_route(origin)
         );
         let path = folder.join("holdpoint.yaml");
         write(&path, &config)?;
@@ -127,6 +166,14 @@ routes: [ {{ path: /, upstream: payments }} ]
             thread::sleep(READY_PAUSE);
         }
         Err(io::Error::new(io::ErrorKind::TimedOut, format!("{command:?} does not listen on {address}")))
+    }
+
+    /// What the process has in memory, in KiB.
+    #[allow(dead_code, reason = "one benchmark of several asks")]
+    pub(crate) fn rss_kib(&self) -> io::Result<u64> {
+        let status = read(Path::new(&format!("/proc/{}/status", self.child.id())))?;
+        let rss = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.split_whitespace().next()?.parse().ok());
+        rss.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "/proc/PID/status has no VmRSS"))
     }
 
     /// CPU time of the process so far, user and system, in clock ticks (10 ms).

@@ -152,7 +152,7 @@ async fn on_history(
             if tries.len() + left_out == max {
                 break;
             }
-            match described(approval) {
+            match described(gate, approval) {
                 Described::Call(description) => {
                     tries.push(Try { approval: Some(approval.id), call: None, description: *description });
                 }
@@ -190,7 +190,7 @@ struct Preview {
     query: Vec<(String, String)>,
 }
 
-fn described(approval: &Approval) -> Described {
+fn described(gate: &Gate, approval: &Approval) -> Described {
     let SubjectKind::Call(call) = &approval.subject.kind else { return Described::Action };
     let preview = &approval.subject.preview;
     // What could be a redacted value is taken for one: judging a placeholder would say something untrue.
@@ -210,6 +210,11 @@ fn described(approval: &Approval) -> Described {
         path: percent_decode_str(path).decode_utf8_lossy().into_owned(),
         query: pairs.into_iter().map(|(name, values)| (name, Texts::Many(values))).collect(),
         headers: BTreeMap::new(),
+        // As the tool is listed now: a definition of then is not kept with the approval.
+        annotations: call
+            .tool
+            .as_ref()
+            .map(|tool| gate.tool_claims(&call.upstream, &tool.name).listed().unwrap_or_default()),
         now: Some(approval.created_at),
     }))
 }
@@ -273,6 +278,7 @@ fn viewed<T>(call: &CallDescription, now: Timestamp, look: impl FnOnce(&CallView
         query: &query,
         headers: &headers,
         args: args.as_ref().map_or(Args::Absent, Args::Read),
+        claims: call.annotations.into(),
         now: call.now.unwrap_or(now),
     }))
 }

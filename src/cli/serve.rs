@@ -19,8 +19,8 @@ pub struct ServeArgs {
     config: PathBuf,
 }
 
-/// Runs the gateway. Exit code 0 after a clean shutdown, 1 when it could not start or end cleanly, 2 when the configuration
-/// cannot be used.
+/// Runs the gateway. Exit code 0 after a clean shutdown, 1 when it could not start or end cleanly or its store was lost, 2 when
+/// the configuration cannot be used.
 pub fn run(args: &ServeArgs) -> ExitCode {
     let loaded = load(&args.config, &ProcessEnv, Reviewers::Required);
     for found in &loaded.diagnostics {
@@ -46,9 +46,19 @@ pub fn run(args: &ServeArgs) -> ExitCode {
                 return ExitCode::FAILURE;
             }
         };
-        if let Err(error) = stopped().await {
-            complain(&format!("signals cannot be received: {error}"));
-        }
-        if running.shut_down().await { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        let is_store_sound = tokio::select! {
+            asked = stopped() => {
+                if let Err(error) = asked {
+                    complain(&format!("signals cannot be received: {error}"));
+                }
+                true
+            }
+            // What is on disk can only be told by reading it anew: for the next process, once the disk is sound.
+            () = running.store_lost() => {
+                tracing::error!("the store is lost to this process: it ends, and a restart reads what is on disk");
+                false
+            }
+        };
+        if running.shut_down().await && is_store_sound { ExitCode::SUCCESS } else { ExitCode::FAILURE }
     })
 }

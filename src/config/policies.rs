@@ -95,10 +95,19 @@ pub fn load_policies(paths: &[PolicyPath]) -> LoadedPolicies {
         Ok(policy) => loaded.compiled = Some(policy),
         Err(errors) => loaded.diagnostics.extend(errors.into_iter().map(|error| placed(&loaded.files, error))),
     }
+    loaded.diagnostics.extend(says_nothing(&loaded.files));
     if loaded.diagnostics.iter().any(|found| found.severity == Severity::Error) {
         loaded.compiled = None;
     }
     loaded
+}
+
+/// A policy without a rule and without a `default` judges nothing: more likely a file that was cut than one that is meant.
+fn says_nothing(files: &[PolicySource]) -> Option<Diagnostic> {
+    let empty = |file: &PolicySource| file.model.rules.is_empty() && file.model.default.is_none();
+    let first = files.first().filter(|_| files.iter().all(empty))?;
+    let found = Diagnostic::of_file(first.name.clone(), Code::Policy, "the policy has no rules and no `default`");
+    Some(found.hint("every call would pass: write rules, or `default: block`, or `default: allow` where that is meant"))
 }
 
 fn placed(files: &[PolicySource], error: PolicyError) -> Diagnostic {

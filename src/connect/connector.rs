@@ -22,8 +22,8 @@ use rustls_platform_verifier::BuilderVerifierExt;
 use tokio::net::TcpStream;
 use tower::{Service, ServiceExt};
 
-use super::Trust;
 use super::error::{BoxError, NotSentReason};
+use super::{OwnListeners, Trust};
 
 /// How long a connection may be silent before the kernel asks whether the other side lives.
 const TCP_KEEPALIVE: Duration = Duration::from_secs(60);
@@ -67,6 +67,8 @@ pub(super) enum ConnectFailure {
     Resolve(#[source] io::Error),
     #[error("no connection")]
     Tcp(#[source] BoxError),
+    #[error("{0} is one of the gateway's own listeners")]
+    Own(SocketAddr),
     #[error("no TLS session")]
     Tls(#[source] BoxError),
     #[error("no connection in time")]
@@ -78,6 +80,7 @@ impl ConnectFailure {
         match self {
             ConnectFailure::Resolve(_) => NotSentReason::Resolve,
             ConnectFailure::Tcp(_) => NotSentReason::Connect,
+            ConnectFailure::Own(_) => NotSentReason::OwnListener,
             ConnectFailure::Tls(_) => NotSentReason::Tls,
             ConnectFailure::TimedOut => NotSentReason::TimedOut,
         }
@@ -95,7 +98,7 @@ struct Inner {
 }
 
 impl Connector {
-    pub(super) fn new(trust: &Trust, timeout: Duration) -> Result<Self, TrustError> {
+    pub(super) fn new(trust: &Trust, own: OwnListeners, timeout: Duration) -> Result<Self, TrustError> {
         let mut http = HttpConnector::new_with_resolver(Resolver);
         http.enforce_http(false);
         http.set_nodelay(true);
@@ -104,7 +107,7 @@ impl Connector {
             .with_tls_config(client_config(trust)?)
             .https_or_http()
             .enable_all_versions()
-            .wrap_connector(Tcp(http));
+            .wrap_connector(Tcp { http, own });
         Ok(Self(Arc::new(Inner { https, timeout })))
     }
 }
@@ -173,9 +176,12 @@ impl Service<Uri> for Connector {
     }
 }
 
-/// TCP, with its failures told apart from those of TLS.
+/// TCP to anywhere but the gateway itself, with its failures told apart from those of TLS.
 #[derive(Debug, Clone)]
-struct Tcp(HttpConnector<Resolver>);
+struct Tcp {
+    http: HttpConnector<Resolver>,
+    own: OwnListeners,
+}
 
 impl Service<Uri> for Tcp {
     type Response = TokioIo<TcpStream>;
@@ -183,21 +189,37 @@ impl Service<Uri> for Tcp {
     type Future = BoxFuture<Self::Response, ConnectFailure>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ConnectFailure>> {
-        self.0.poll_ready(cx).map_err(|error| ConnectFailure::Tcp(error.into()))
+        self.http.poll_ready(cx).map_err(|error| ConnectFailure::Tcp(error.into()))
     }
 
     fn call(&mut self, target: Uri) -> Self::Future {
-        let connecting = self.0.call(target);
+        let (connecting, own) = (self.http.call(target), self.own.clone());
         Box::pin(async move {
-            connecting.await.map_err(|error| {
+            let stream = connecting.await.map_err(|error| {
                 use std::error::Error as _;
                 match error.source().and_then(|source| source.downcast_ref::<Unresolved>()) {
                     Some(Unresolved(cause)) => ConnectFailure::Resolve(io::Error::new(cause.kind(), cause.to_string())),
                     None => ConnectFailure::Tcp(error.into()),
                 }
-            })
+            })?;
+            not_own(stream.inner(), &own)?;
+            Ok(stream)
         })
     }
+}
+
+/// Where a connection went is looked at when it stands: a name may resolve to anything.
+fn not_own(stream: &TcpStream, own: &OwnListeners) -> Result<(), ConnectFailure> {
+    if own.is_empty() {
+        return Ok(());
+    }
+    let gone = |error: io::Error| ConnectFailure::Tcp(error.into());
+    let peer = stream.peer_addr().map_err(gone)?;
+    if own.include(stream.local_addr().map_err(gone)?, peer) {
+        tracing::error!(%peer, "an upstream is one of the gateway's own listeners: nothing was sent to it");
+        return Err(ConnectFailure::Own(peer));
+    }
+    Ok(())
 }
 
 #[derive(Debug, thiserror::Error)]

@@ -44,6 +44,11 @@ pub enum NotSentReason {
     /// Nobody accepted the connection.
     #[error("the upstream could not be connected to")]
     Connect,
+    /// What was connected to is the gateway itself.
+    #[error(
+        "the upstream's address is one of the gateway's own listeners; its `url` must name the tool backend itself"
+    )]
+    OwnListener,
     /// The TLS handshake failed.
     #[error("the TLS handshake with the upstream failed")]
     Tls,

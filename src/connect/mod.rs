@@ -8,6 +8,7 @@
 
 mod connector;
 mod error;
+mod own;
 pub mod stdio;
 mod transport;
 
@@ -28,6 +29,7 @@ use tokio::time::Sleep;
 use connector::Connector;
 pub use connector::TrustError;
 pub use error::{BoxError, Failure, LostReason, NotSentReason, SendError};
+pub use own::OwnListeners;
 pub use transport::{InTransit, Transport, UpstreamBody};
 
 /// Longest response head in bytes; also what a connection may buffer of a response that is read slowly.
@@ -49,6 +51,8 @@ pub struct UpstreamOptions {
     pub idle_per_upstream_max: usize,
     /// Which certificates upstreams must come from.
     pub trust: Trust,
+    /// Where the gateway itself listens: a connection that ends there is given up before anything is sent.
+    pub own: OwnListeners,
 }
 
 /// Which certificates upstreams must come from.
@@ -69,6 +73,7 @@ impl Default for UpstreamOptions {
             idle_timeout: Duration::from_secs(15),
             idle_per_upstream_max: 64,
             trust: Trust::default(),
+            own: OwnListeners::default(),
         }
     }
 }
@@ -99,7 +104,7 @@ where
     /// # Errors
     /// [`TrustError`] when the file of trusted certificates cannot be used; it names the file and why.
     pub fn new(options: &UpstreamOptions) -> Result<Self, TrustError> {
-        let connector = Connector::new(&options.trust, options.connect_timeout)?;
+        let connector = Connector::new(&options.trust, options.own.clone(), options.connect_timeout)?;
         let build = |idle_max: usize| {
             Client::builder(TokioExecutor::new())
                 .timer(TokioTimer::new())

@@ -61,6 +61,13 @@ where
     }
 }
 
+impl<B> Transport<B> {
+    /// Whether the upstream is a program and no host.
+    pub const fn is_program(&self) -> bool {
+        matches!(self, Transport::Stdio(_))
+    }
+}
+
 /// A request on its way, until its response's head is there.
 #[must_use = "nothing is sent until this is awaited"]
 pub enum InTransit {

@@ -4,6 +4,7 @@ use crate::domain::approval::Terms;
 use crate::domain::call::to_hex;
 use crate::domain::policy::{CompiledPolicy, Rule, VerdictKind};
 use crate::domain::time::Timestamp;
+use crate::domain::tools::Claims;
 
 use super::held::{self, HeldRequest};
 use super::intake::{Body, DEFAULT_RULE, viewed};
@@ -22,6 +23,7 @@ pub(super) enum Again {
 pub(super) fn judge_again(
     policy: &CompiledPolicy,
     request: &HeldRequest,
+    claims: Claims,
     parked: Option<&Terms>,
     now: Timestamp,
 ) -> Again {
@@ -31,7 +33,7 @@ pub(super) fn judge_again(
     };
     let args = value.as_ref().and_then(|value| held::arguments(request.protocol, value));
     let body = args.map_or(Body::Absent, Body::Read);
-    let verdict = viewed(&request.facts(), body, now, |view| policy.judge(view));
+    let verdict = viewed(&request.facts(claims), body, now, |view| policy.judge(view));
     match verdict.kind {
         VerdictKind::Blocked => {
             let rule = verdict.rule_label().unwrap_or(DEFAULT_RULE);

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::call::{Fingerprint, Protocol};
 use crate::domain::identity::AgentId;
+use crate::domain::tools::Claims;
 use crate::domain::value::Value;
 use crate::protocol::fingerprint::{CallParts, fingerprint};
 use crate::protocol::json::{self, JsonError};
@@ -104,8 +105,8 @@ impl HeldRequest {
         }
     }
 
-    /// What policy is asked about.
-    pub fn facts(&self) -> Call<'_> {
+    /// What policy is asked about. `claims` is what the upstream says of the tool at this moment.
+    pub fn facts(&self, claims: Claims) -> Call<'_> {
         Call {
             agent: &self.agent,
             upstream: &self.upstream,
@@ -114,6 +115,7 @@ impl HeldRequest {
             target: &self.target,
             headers: &self.headers,
             protocol: self.protocol,
+            claims,
         }
     }
 

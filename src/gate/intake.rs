@@ -15,7 +15,7 @@ use crate::domain::policy::redact::Redaction;
 use crate::domain::policy::view::{Found, Lookup};
 use crate::domain::policy::{Args, CallView, CompiledPolicy, DEFAULT_LABEL, Decision, Rule, Verdict, VerdictKind};
 use crate::domain::time::Timestamp;
-use crate::domain::tools::{CalledTool, OnToolChange, Standing};
+use crate::domain::tools::{CalledTool, Claims, OnToolChange, Standing};
 use crate::domain::value::Value;
 use crate::protocol::json::confusable_with;
 use crate::protocol::mcp::TOOLS_CALL;
@@ -47,6 +47,8 @@ pub struct Call<'a> {
     pub headers: &'a HeaderMap,
     /// What the upstream speaks.
     pub protocol: Protocol,
+    /// What the upstream claims about the tool.
+    pub claims: Claims,
 }
 
 /// What is known of the body.
@@ -116,6 +118,7 @@ pub fn viewed<T>(call: &Call<'_>, body: Body<'_>, now: Timestamp, look: impl FnO
             Body::Absent => Args::Absent,
             Body::Read(value) => Args::Read(value),
         },
+        claims: call.claims,
         now,
     })
 }

@@ -47,6 +47,9 @@ pub const REFUSAL_RECORDS_PER_SECOND: u32 = 200;
 /// How often a waiter reads the store when nothing wakes it: the floor beneath every notification.
 pub const POLL_INTERVAL: Duration = Duration::from_secs(15);
 
+/// How long to wait before what the store could not write is written again.
+const UNRECORDED_PAUSE: Duration = Duration::from_secs(2);
+
 /// Limits that the gate enforces. All of them are `limits` of the configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
@@ -216,6 +219,11 @@ impl Gate {
     /// Returns when the process begins to shut down.
     pub fn draining(&self) -> impl Future<Output = ()> + Send + 'static {
         self.inner.drain.clone().cancelled_owned()
+    }
+
+    /// Waits so long, or until the process begins to shut down; whether it does.
+    async fn drains_within(&self, pause: Duration) -> bool {
+        tokio::time::timeout(pause, self.inner.drain.cancelled()).await.is_ok()
     }
 
     /// Whether the process is shutting down.

@@ -18,7 +18,7 @@ use crate::telemetry::metrics::{Counted, ReleaseOutcome, Violation};
 
 use super::again::{self, Again};
 use super::held::HeldRequest;
-use super::{Error, Gate};
+use super::{Error, Gate, UNRECORDED_PAUSE};
 
 /// How many detached releases run at once; the others wait their turn.
 pub const DETACHED_RELEASES_MAX: usize = 64;
@@ -210,7 +210,7 @@ impl Gate {
     ) -> Result<Result<Permit, NoPermit>, Error> {
         let id = approval.id;
         let policy = self.policy();
-        let blocks = match again::judge_again(&policy, request, None, self.now()) {
+        let blocks = match again::judge_again(&policy, request, self.claims_of(approval), None, self.now()) {
             Again::Blocks(reason) => Some(reason),
             Again::AsksOtherwise | Again::Stands => self.tool_objection(approval),
         };
@@ -243,8 +243,9 @@ impl Gate {
         self.to_its_end(work).await
     }
 
-    /// Records what a release came to. Retries for a while when the store cannot write: what cannot be recorded stays
-    /// `releasing`, which the next start turns into unknown.
+    /// Records what a release came to. Where the store cannot write, whoever waits for the record waits a few seconds, and after
+    /// that it is tried until the store can. What the process cannot record before it ends stays `releasing`, which the next start
+    /// turns into unknown.
     async fn finish_release(&self, id: ApprovalId, upstream: &str, sent: Sent, result: Option<KeptAnswer>) {
         let command = match &sent {
             Sent::Answered(status) => Command::Succeed { status: *status },
@@ -253,12 +254,27 @@ impl Gate {
         };
         self.metrics().release(upstream, sent.outcome());
         for pause in [50, 200, 1000, 3000] {
-            match self.finish(id, command.clone(), result.as_ref()).await {
-                Ok(_) => return,
-                Err(error) => tracing::error!(approval = %id, %error, "an outcome could not be recorded"),
+            if self.is_finished(id, &command, result.as_ref()).await {
+                return;
             }
             tokio::time::sleep(Duration::from_millis(pause)).await;
         }
+        let gate = self.clone();
+        self.spawn("outcome kept for later", async move {
+            while !gate.is_finished(id, &command, result.as_ref()).await {
+                if gate.drains_within(UNRECORDED_PAUSE).await {
+                    return;
+                }
+            }
+        });
+    }
+
+    async fn is_finished(&self, id: ApprovalId, command: &Command, kept: Option<&KeptAnswer>) -> bool {
+        let finished = self.finish(id, command.clone(), kept).await;
+        if let Err(error) = &finished {
+            tracing::error!(approval = %id, %error, "an outcome could not be recorded; it will be tried again");
+        }
+        finished.is_ok()
     }
 
     async fn finish(&self, id: ApprovalId, command: Command, kept: Option<&KeptAnswer>) -> Result<Applied, Error> {
@@ -291,18 +307,24 @@ impl Gate {
         }
     }
 
-    /// Starts the release of a detached call in a task of its own, if that is what the approval now asks for.
+    /// Starts the release of a detached call, if that is what the approval now asks for. One that was tried and came back waits
+    /// for the sweep.
     pub(super) fn release_if_ready(&self, approval: &Approval) {
         let detached = approval.call().is_some_and(|call| call.release == ReleaseMode::Detached);
-        let unsent = matches!(approval.execution, Execution::Held);
-        if detached && unsent && matches!(approval.state, State::Approved(_)) {
-            let (gate, id) = (self.clone(), approval.id);
-            self.spawn("detached release", async move {
-                if let Err(error) = gate.release_detached(id).await {
-                    tracing::error!(approval = %id, %error, "a detached call could not be released; it will be tried again");
-                }
-            });
+        let untried = matches!(approval.execution, Execution::Held);
+        if detached && untried && matches!(approval.state, State::Approved(_)) {
+            self.start_detached(approval.id);
         }
+    }
+
+    /// Releases a detached call in a task of its own. Whether its permit is to be had is found out there.
+    pub(super) fn start_detached(&self, id: ApprovalId) {
+        let gate = self.clone();
+        self.spawn("detached release", async move {
+            if let Err(error) = gate.release_detached(id).await {
+                tracing::error!(approval = %id, %error, "a detached call could not be released; it will be tried again");
+            }
+        });
     }
 
     async fn release_detached(&self, id: ApprovalId) -> Result<(), Error> {

@@ -87,12 +87,11 @@ impl Gate {
         }
     }
 
-    /// Starts detached releases whose moment was missed: a crash between decision and release, a store that was away.
+    /// Starts detached releases whose moment was missed (a crash between decision and release, a store that was away), and those
+    /// that could not be sent and may be tried again.
     async fn sweep_ready(&self) -> Result<(), Error> {
         for id in self.store().ready(self.now(), BATCH).await? {
-            if let Some(approval) = self.approval(id).await? {
-                self.release_if_ready(&approval);
-            }
+            self.start_detached(id);
         }
         Ok(())
     }
@@ -122,11 +121,12 @@ impl Gate {
         let Some(request) = self.stored_request(approval.id).await? else {
             return Ok(None);
         };
-        let command = match again::judge_again(&policy, &request, Some(&approval.terms), self.now()) {
-            Again::Blocks(reason) => Command::Cancel { by: Canceller::Policy, reason: Some(reason) },
-            Again::AsksOtherwise => Command::MarkStale { revision: policy.revision().to_owned() },
-            Again::Stands => return Ok(None),
-        };
+        let command =
+            match again::judge_again(&policy, &request, self.claims_of(approval), Some(&approval.terms), self.now()) {
+                Again::Blocks(reason) => Command::Cancel { by: Canceller::Policy, reason: Some(reason) },
+                Again::AsksOtherwise => Command::MarkStale { revision: policy.revision().to_owned() },
+                Again::Stands => return Ok(None),
+            };
         self.apply(approval.id, command).await.map(Some)
     }
 }

@@ -13,7 +13,8 @@ use crate::domain::approval::{Approval, Execution, State};
 use crate::domain::identity::Reviewer;
 use crate::domain::tools::diff::{Diff, Part, diff};
 use crate::domain::tools::{
-    Definition, DefinitionDigest, ListedTool, OnToolChange, Page, Standing, TOOLS_PER_UPSTREAM_MAX, Tool, ToolChange,
+    Annotations, Claims, Definition, DefinitionDigest, ListedTool, OnToolChange, Page, Standing,
+    TOOLS_PER_UPSTREAM_MAX, Tool, ToolChange,
 };
 use crate::domain::value::Value;
 use crate::protocol::json;
@@ -68,6 +69,11 @@ fn read(definition: &Definition) -> Option<Value<'_>> {
         ..json::Limits::default()
     };
     definition.is_whole().then(|| json::read(definition.text.as_bytes(), &limits).ok()).flatten()
+}
+
+/// What a tool's definition claims.
+fn claims(tool: &Tool) -> Claims {
+    Annotations::of(&tool.current, read).map_or(Claims::Unknown, Claims::Listed)
 }
 
 fn part(definition: &Definition) -> Part<'_> {
@@ -131,6 +137,19 @@ impl Gate {
     /// What is known of a tool's definition at this moment: one look-up in memory. `tool` is its name as the upstream calls it.
     pub fn tool_standing(&self, upstream: &str, tool: &str) -> Standing {
         self.inner.tools.known().standing(upstream, tool)
+    }
+
+    /// What an upstream claims about its tool at this moment: one look-up in memory.
+    pub fn tool_claims(&self, upstream: &str, tool: &str) -> Claims {
+        self.inner.tools.known().claims(upstream, tool)
+    }
+
+    /// The same for a call that was parked.
+    pub(super) fn claims_of(&self, approval: &Approval) -> Claims {
+        match approval.call().map(|call| (call, call.tool.as_ref())) {
+            Some((call, Some(tool))) => self.tool_claims(&call.upstream, &tool.name),
+            Some((_, None)) | None => Claims::NoTool,
+        }
     }
 
     /// How many tools have a definition that nobody has accepted.

@@ -10,7 +10,7 @@ use crate::telemetry::metrics;
 use super::held::HeldRequest;
 use super::parking::Held;
 use super::waiters::Waiter;
-use super::{Error, Gate, POLL_INTERVAL};
+use super::{Error, Gate, POLL_INTERVAL, UNRECORDED_PAUSE};
 
 /// A caller that waits. Dropped, the store is told that the caller has left.
 pub struct Waiting {
@@ -133,10 +133,27 @@ impl Drop for Presence {
 }
 
 async fn leave(gate: &Gate, id: ApprovalId) {
-    if let Err(error) = gate.apply(id, Command::CallerLeft).await {
-        // The next start sets it right: `recover` knows that nobody waits.
-        tracing::warn!(approval = %id, %error, "a caller's leaving could not be recorded");
+    if has_left(gate, id).await {
+        return;
     }
+    // A caller that seems to wait keeps a grant alive, and its next request from joining. After a restart `recover` knows that
+    // nobody waits.
+    let task = gate.clone();
+    gate.spawn("caller left, unrecorded", async move {
+        while !task.drains_within(UNRECORDED_PAUSE).await {
+            if has_left(&task, id).await {
+                return;
+            }
+        }
+    });
+}
+
+async fn has_left(gate: &Gate, id: ApprovalId) -> bool {
+    let applied = gate.apply(id, Command::CallerLeft).await;
+    if let Err(error) = &applied {
+        tracing::warn!(approval = %id, %error, "a caller's leaving could not be recorded; it will be tried again");
+    }
+    applied.is_ok()
 }
 
 /// Body bytes that a waiting caller keeps in memory.

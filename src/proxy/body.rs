@@ -78,15 +78,8 @@ impl From<Bytes> for AnswerBody {
 pub enum CallBody {
     /// Read and judged: exactly these bytes.
     Judged(Full<Bytes>),
-    /// Not needed for the verdict: passes as it comes, each piece within `timeout`.
-    Passing {
-        /// The caller's body.
-        body: Incoming,
-        /// How long one piece may take.
-        timeout: Duration,
-        /// Runs while a piece is awaited, and only then: most bodies come with their heads.
-        timer: Option<Pin<Box<tokio::time::Sleep>>>,
-    },
+    /// Not needed for the verdict: the caller's passes as it comes.
+    Passing(PromptBody<Incoming>),
 }
 
 impl CallBody {
@@ -95,16 +88,59 @@ impl CallBody {
         CallBody::Judged(Full::new(body.unwrap_or_default()))
     }
 
-    /// The caller's body as it comes.
+    /// The caller's body as it comes, each piece within `timeout`.
     pub fn passing(body: Incoming, timeout: Duration) -> Self {
-        CallBody::Passing { body, timeout, timer: None }
+        CallBody::Passing(PromptBody::new(body, timeout))
     }
 }
 
-/// The caller's body stalled.
+/// A body of which nothing more came in time.
 #[derive(Debug, Clone, Copy, thiserror::Error)]
-#[error("the caller's body stalled")]
+#[error("nothing more came in time")]
 struct Stalled;
+
+/// A body each piece of which comes within `timeout`, or that fails.
+pub struct PromptBody<B> {
+    body: B,
+    timeout: Duration,
+    /// Runs while a piece is awaited, and only then: most bodies come with their heads.
+    timer: Option<Pin<Box<tokio::time::Sleep>>>,
+}
+
+impl<B> PromptBody<B> {
+    /// `body`, with a bound on how long each piece may take.
+    pub const fn new(body: B, timeout: Duration) -> Self {
+        Self { body, timeout, timer: None }
+    }
+}
+
+impl<B: Body<Error: Into<BoxError>> + Unpin> Body for PromptBody<B> {
+    type Data = B::Data;
+    type Error = BoxError;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<B::Data>, BoxError>>> {
+        let Self { body, timeout, timer } = self.get_mut();
+        match Pin::new(body).poll_frame(cx) {
+            Poll::Ready(frame) => {
+                *timer = None;
+                Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
+            }
+            Poll::Pending => {
+                let timer = timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(*timeout)));
+                ready!(timer.as_mut().poll(cx));
+                Poll::Ready(Some(Err(Stalled.into())))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
 
 impl Body for CallBody {
     type Data = Bytes;
@@ -113,31 +149,21 @@ impl Body for CallBody {
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         match self.get_mut() {
             CallBody::Judged(body) => Pin::new(body).poll_frame(cx).map_err(Into::into),
-            CallBody::Passing { body, timeout, timer } => match Pin::new(body).poll_frame(cx) {
-                Poll::Ready(frame) => {
-                    *timer = None;
-                    Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
-                }
-                Poll::Pending => {
-                    let timer = timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(*timeout)));
-                    ready!(timer.as_mut().poll(cx));
-                    Poll::Ready(Some(Err(Stalled.into())))
-                }
-            },
+            CallBody::Passing(body) => Pin::new(body).poll_frame(cx),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
             CallBody::Judged(body) => body.is_end_stream(),
-            CallBody::Passing { body, .. } => body.is_end_stream(),
+            CallBody::Passing(body) => body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
             CallBody::Judged(body) => body.size_hint(),
-            CallBody::Passing { body, .. } => body.size_hint(),
+            CallBody::Passing(body) => body.size_hint(),
         }
     }
 }

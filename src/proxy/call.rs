@@ -13,6 +13,7 @@ use crate::auth::CredentialPlace;
 use crate::domain::audit::Actor;
 use crate::domain::call::Protocol;
 use crate::domain::identity::AgentId;
+use crate::domain::tools::Claims;
 use crate::gate::fill_random;
 use crate::gate::held::HeldRequest;
 use crate::gate::intake::Call;
@@ -124,6 +125,7 @@ impl<'s> Recognised<'s> {
             target: &self.destination.target,
             headers,
             protocol: Protocol::Http,
+            claims: Claims::NoTool,
         }
     }
 
@@ -157,6 +159,7 @@ impl Unread {
             target: &self.target,
             headers: &self.headers,
             protocol: Protocol::Http,
+            claims: Claims::NoTool,
         }
     }
 

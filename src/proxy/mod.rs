@@ -28,6 +28,7 @@ use crate::domain::audit::Actor;
 use crate::domain::id::RequestId;
 use crate::domain::policy::{CompiledPolicy, Decision, VerdictKind};
 use crate::domain::time::Timestamp;
+use crate::domain::tools::Claims;
 use crate::gate::held::HeldRequest;
 use crate::gate::intake::{Body, Entry, Shown};
 use crate::gate::parking::{Held, Order, Patience, RuleTerms};
@@ -249,7 +250,7 @@ impl Proxy {
         let (request, context) = call.read(surface).await?;
         let upstream = context.upstream.clone();
         let act = {
-            let entry = Entry::new(&self.gate, policy, request.facts(), self.gate.now());
+            let entry = Entry::new(&self.gate, policy, request.facts(Claims::NoTool), self.gate.now());
             let value = match request.body.as_deref() {
                 Some(bytes) if !bytes.is_empty() => Some(json::read(bytes, &json::Limits::default())?),
                 Some(_) | None => None,

@@ -87,9 +87,10 @@ impl Routes {
         self.upstreams.iter().find(|upstream| upstream.name == name)
     }
 
-    /// The route for a target; the target again when there is none.
+    /// The route for a target; the target again when there is none. A document about authorization stands at the root of its host
+    /// and goes, without a route of its own, where the MCP server goes that it is about.
     pub fn find(&self, target: RequestTarget) -> Result<Destination<'_>, RequestTarget> {
-        let Some((route, rest)) = self.routes.find(target.path()) else { return Err(target) };
+        let Some((route, rest)) = self.routes.find(target.path()) else { return self.find_well_known(target) };
         let first = route.upstreams.first();
         let Some(upstream) = first.and_then(|first| self.upstream(first.as_str())) else { return Err(target) };
         let several = self.several.get(route.path.as_str());
@@ -100,6 +101,53 @@ impl Routes {
         };
         Ok(Destination { upstream, target, several, inline_budget: route.inline_budget })
     }
+}
+
+impl Routes {
+    /// `/.well-known/<document>/<route>` is about the server behind that route, `/.well-known/<document>` about the only one there is.
+    fn find_well_known(&self, target: RequestTarget) -> Result<Destination<'_>, RequestTarget> {
+        let Some((document, about)) = well_known(target.path()) else { return Err(target) };
+        let found = match about {
+            "" => {
+                let mut servers = self.routes.iter().filter_map(|route| self.document_server(route));
+                match (servers.next(), servers.next()) {
+                    (Some(only), None) => Some((only, String::new())),
+                    (None, _) | (Some(_), Some(_)) => None,
+                }
+            }
+            about => self.routes.find(about).and_then(|(route, rest)| {
+                let server = self.document_server(route)?;
+                Some((server, format!("{}{rest}", server.base_path.trim_end_matches('/'))))
+            }),
+        };
+        let Some((upstream, path)) = found else { return Err(target) };
+        let query = &target.as_str()[target.path().len()..];
+        match RequestTarget::parse(&format!("{document}{path}{query}")) {
+            Ok(at_root) => Ok(Destination { upstream, target: at_root, several: None, inline_budget: None }),
+            Err(_) => Err(target),
+        }
+    }
+
+    /// The one MCP server behind a route, if it has a host that documents can stand on.
+    fn document_server(&self, route: &settings::Route) -> Option<&Arc<Upstream>> {
+        let [only] = route.upstreams.as_slice() else { return None };
+        self.upstream(only.as_str()).filter(|upstream| upstream.mcp.is_some() && !upstream.client.is_program())
+    }
+}
+
+/// The documents about authorization that a client of an MCP server looks for (RFC 9728, RFC 8414, OpenID Connect Discovery).
+const WELL_KNOWN: [&str; 3] = [
+    "/.well-known/oauth-protected-resource",
+    "/.well-known/oauth-authorization-server",
+    "/.well-known/openid-configuration",
+];
+
+/// The document that a path names, and the path behind it.
+pub(super) fn well_known(path: &str) -> Option<(&'static str, &str)> {
+    WELL_KNOWN.into_iter().find_map(|document| {
+        let about = path.strip_prefix(document)?;
+        (about.is_empty() || about.starts_with('/')).then_some((document, about))
+    })
 }
 
 impl<'r> Destination<'r> {
@@ -134,8 +182,11 @@ impl Upstream {
     }
 
     fn path_and_query(&self, target: &RequestTarget) -> PathAndQuery {
+        let document = self.mcp.is_some() && well_known(target.path()).is_some();
         let text = match (self.base_path.as_str(), target.as_str()) {
             ("" | "/", below) => below.to_owned(),
+            // Stands at the root of the host, wherever the server is.
+            (_, below) if document => below.to_owned(),
             (base, "/") => base.to_owned(),
             (base, below) if below.starts_with("/?") => format!("{base}{}", &below[1..]),
             (base, below) => format!("{}{below}", base.trim_end_matches('/')),

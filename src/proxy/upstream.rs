@@ -4,12 +4,13 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, HOST, HeaderName, HeaderValue};
-use http::{HeaderMap, Method, Request, Response, Uri, Version};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderName, HeaderValue};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, Version};
 use http_body_util::{BodyExt, Limited};
 use tokio_util::task::TaskTracker;
 
@@ -25,7 +26,7 @@ use crate::telemetry::metrics::{UpstreamMetrics, UpstreamOutcome};
 use crate::telemetry::stopwatch::Stopwatch;
 
 use super::answer;
-use super::body::{AnswerBody, CallBody, ReleasedBody, has_ended};
+use super::body::{AnswerBody, CallBody, PromptBody, ReleasedBody, has_ended};
 use super::routes::Upstream;
 use super::surface::Surface;
 
@@ -172,18 +173,15 @@ async fn release_to_its_end(
     match dispatch(upstream, request, id).await {
         Ok(response) => {
             let status = response.status();
-            let mut response = if protocol == Protocol::Mcp && status.is_client_error() {
-                // An MCP server answers a call that it took with 200: this one it did not take, so the approval stands.
-                let refused = format!("the upstream did not take the call: it answered {status}");
-                release.finish(Sent::NotSent(refused), None).await;
-                response.map(AnswerBody::Upstream)
-            } else if has_ended(response.body()) {
-                release.finish(Sent::Answered(status.as_u16()), None).await;
-                response.map(AnswerBody::Upstream)
-            } else {
-                response.map(|body| {
+            let without_body = has_ended(response.body()).then(|| Sent::Answered(status.as_u16()));
+            let mut response = match without_result(protocol, status).or(without_body) {
+                Some(sent) => {
+                    release.finish(sent, None).await;
+                    response.map(AnswerBody::Upstream)
+                }
+                None => response.map(|body| {
                     AnswerBody::Released(Box::new(ReleasedBody::new(body, status.as_u16(), release, tracker)))
-                })
+                }),
             };
             answer::from_upstream(response.headers_mut(), None);
             name(response.headers_mut(), id);
@@ -194,6 +192,19 @@ async fn release_to_its_end(
             release.finish(sent_of(&error), None).await;
             Err(problem.header(APPROVAL_HEADER, HeaderValue::from_str(&id.to_string()).expect("an id is ASCII")))
         }
+    }
+}
+
+/// What a status says by itself: an MCP server answers every call that it took with 200. One that it refuses it did not take, so
+/// the approval stands; behind any other status it may have run. Plain HTTP says everything in its status.
+fn without_result(protocol: Protocol, status: StatusCode) -> Option<Sent> {
+    match protocol {
+        Protocol::Http => None,
+        Protocol::Mcp if status == StatusCode::OK => None,
+        Protocol::Mcp if status.is_client_error() => {
+            Some(Sent::NotSent(format!("the upstream did not take the call: it answered {status}")))
+        }
+        Protocol::Mcp => Some(Sent::Lost(format!("the upstream answered {status} and no result"))),
     }
 }
 
@@ -255,17 +266,18 @@ impl Sender for DetachedSender {
         };
         let protocol = request.protocol;
         match dispatch(upstream, request, release.approval()).await {
-            Ok(response) if protocol == Protocol::Mcp && response.status().is_client_error() => {
-                let refused = format!("the upstream did not take the call: it answered {}", response.status());
-                release.finish(Sent::NotSent(refused), None).await;
-            }
-            Ok(response) => keep(release, response, surface.response_bytes_max).await,
+            Ok(response) => match without_result(protocol, response.status()) {
+                Some(sent) => release.finish(sent, None).await,
+                None => keep(release, response, surface.response_bytes_max, upstream.timeout).await,
+            },
             Err(error) => release.finish(sent_of(&error), None).await,
         }
     }
 }
 
-async fn keep(release: Release, response: Response<UpstreamBody>, max: u64) {
+/// Reads the whole answer and keeps it. Nobody's patience ends this, so an upstream that falls silent for `piece_timeout` in the
+/// middle does; but not in an event stream, whose next event is the result.
+async fn keep(release: Release, response: Response<UpstreamBody>, max: u64, piece_timeout: Duration) {
     let (mut head, body) = response.into_parts();
     strip_for_caller(&mut head.headers);
     let status = head.status.as_u16();
@@ -276,7 +288,11 @@ async fn keep(release: Release, response: Response<UpstreamBody>, max: u64) {
         body: Bytes::new(),
         too_large: false,
     };
-    match Limited::new(body, usize::try_from(max).unwrap_or(usize::MAX)).collect().await {
+    let is_event_stream =
+        head.headers.get(CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"text/event-stream"));
+    let piece_timeout = if is_event_stream { Duration::MAX } else { piece_timeout };
+    let mut body = PromptBody::new(body, piece_timeout);
+    match Limited::new(&mut body, usize::try_from(max).unwrap_or(usize::MAX)).collect().await {
         Ok(collected) => kept.body = collected.to_bytes(),
         Err(error) if error.is::<http_body_util::LengthLimitError>() => kept.too_large = true,
         Err(error) => {

@@ -16,7 +16,7 @@ use crate::auth::{Anonymous, Authenticator, Credential};
 use crate::config::secrets::Secret;
 use crate::config::settings::{self, Config, Place};
 use crate::connect::stdio::{CommandLine, LINE_BYTES_MAX, ProgramOptions, Programs};
-use crate::connect::{Transport, Trust, UpstreamClient, UpstreamOptions};
+use crate::connect::{OwnListeners, Transport, Trust, UpstreamClient, UpstreamOptions};
 use crate::domain::audit::{Actor, Event, EventKind};
 use crate::domain::identity::Principal;
 use crate::domain::tools::OnToolChange;
@@ -61,11 +61,12 @@ pub(super) fn surface(
     authenticator: Arc<Authenticator>,
     metrics: &Metrics,
     programs: &Programs,
+    own: &OwnListeners,
 ) -> Result<Surface, Error> {
     let upstreams: Vec<_> = config
         .upstreams
         .values()
-        .map(|one| upstream(one, metrics, programs).map(Arc::new))
+        .map(|one| upstream(one, metrics, programs, own).map(Arc::new))
         .collect::<Result<_, _>>()?;
     Ok(Surface {
         routes: Routes::new(config.routes.clone(), upstreams),
@@ -83,7 +84,12 @@ pub(super) fn surface(
     })
 }
 
-fn upstream(upstream: &settings::Upstream, metrics: &Metrics, programs: &Programs) -> Result<Upstream, Error> {
+fn upstream(
+    upstream: &settings::Upstream,
+    metrics: &Metrics,
+    programs: &Programs,
+    own: &OwnListeners,
+) -> Result<Upstream, Error> {
     let name = upstream.name.as_str().to_owned();
     let failed = |reason: String| Error::Upstream { name: name.clone(), reason };
     let templates: Vec<_> = upstream.tools.iter().map(|tool| (tool.call.method(), tool.call.template())).collect();
@@ -97,8 +103,8 @@ fn upstream(upstream: &settings::Upstream, metrics: &Metrics, programs: &Program
             let authority: Authority =
                 place.url.authority().parse().map_err(|error| failed(format!("its URL: {error}")))?;
             let trust = place.ca.clone().map_or(Trust::Platform, Trust::File);
-            let options =
-                UpstreamOptions { connect_timeout: place.connect_timeout, trust, ..UpstreamOptions::default() };
+            let (connect_timeout, own) = (place.connect_timeout, own.clone());
+            let options = UpstreamOptions { connect_timeout, trust, own, ..UpstreamOptions::default() };
             let client = UpstreamClient::new(&options).map_err(|error| failed(error.to_string()))?;
             let scheme = if place.url.tls() { Scheme::HTTPS } else { Scheme::HTTP };
             (scheme, authority, place.url.path().to_owned(), Transport::Http(client))

@@ -127,7 +127,7 @@ async fn reload(live: &Live) -> Vec<PathBuf> {
 
 async fn take_over(live: &Live, config: &Config) -> Result<(), super::Error> {
     let authenticator = Arc::new(build::authenticator(config));
-    let surface = build::surface(config, authenticator.clone(), &live.metrics, &live.programs)?;
+    let surface = build::surface(config, authenticator.clone(), &live.metrics, &live.programs, &live.own)?;
     live.tls_reload(config)?;
     let policy = config.policies.compiled().clone();
     let changed = policy.revision() != live.gate.policy_revision();

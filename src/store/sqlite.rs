@@ -23,6 +23,7 @@ use std::thread::JoinHandle;
 
 use async_trait::async_trait;
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 use super::tools::{AcceptTool, Listed, ListedUpstream, Listing, ToolAccepted, ToolFilter, ToolPage};
 use super::{
@@ -67,6 +68,7 @@ pub struct SqliteStore {
     path: PathBuf,
     queue: Option<mpsc::Sender<writer::Job>>,
     writer: Option<JoinHandle<()>>,
+    distrusted: CancellationToken,
     readers: Readers,
     // Last, so that it is let go of when nothing writes any more.
     _lock: Option<schema::FileLock>,
@@ -84,12 +86,13 @@ impl SqliteStore {
         let path = schema::create(path)?;
         let lock = schema::lock(&path)?;
         let conn = schema::writer(&path, options.bytes_max)?;
-        let writer = writer::Writer::new(conn)?;
+        let distrusted = CancellationToken::new();
+        let writer = writer::Writer::new(conn, distrusted.clone())?;
         let (queue, jobs) = mpsc::channel(QUEUE_MAX);
         let thread = std::thread::Builder::new().name("store-write".to_owned()).spawn(move || writer.run(jobs));
         let thread = thread.map_err(|error| unavailable(format!("cannot start a thread: {error}")))?;
         let readers = Self::start_readers(&path, options)?;
-        Ok(Self { path, queue: Some(queue), writer: Some(thread), readers, _lock: Some(lock) })
+        Ok(Self { path, queue: Some(queue), writer: Some(thread), distrusted, readers, _lock: Some(lock) })
     }
 
     /// Opens a store that another process may be serving, to look at it. Checks nothing but the schema, so that a
@@ -101,7 +104,7 @@ impl SqliteStore {
         let path = std::fs::canonicalize(path)
             .map_err(|error| unavailable(format!("{}: cannot find the file: {error}", path.display())))?;
         let readers = Self::start_readers(&path, options)?;
-        Ok(Self { path, queue: None, writer: None, readers, _lock: None })
+        Ok(Self { path, queue: None, writer: None, distrusted: CancellationToken::new(), readers, _lock: None })
     }
 
     /// Reads the whole audit trail from one snapshot; where it ends, or the first record that is not what was written. With
@@ -119,6 +122,12 @@ impl SqliteStore {
     /// A store that cannot be read.
     pub async fn one_of_each_key(&self) -> Result<Vec<(ApprovalId, Vec<u8>)>, Error> {
         self.readers.read(upkeep::one_of_each_key).await
+    }
+
+    /// Returns when nothing is written any more until the file is read anew: after a sync or a commit that failed in a way that
+    /// leaves open what is on disk, or when the writing thread has ended.
+    pub async fn distrusted(&self) {
+        self.distrusted.cancelled().await;
     }
 
     /// Works off what is queued, writes the log into the database and ends the threads; blocks that long.

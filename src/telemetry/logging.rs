@@ -70,7 +70,13 @@ fn dispatch<W>(format: Format, level: &str, writer: W) -> Result<Dispatch, Loggi
 where
     W: for<'writer> MakeWriter<'writer> + Send + Sync + 'static,
 {
-    let builder = tracing_subscriber::fmt().with_env_filter(filter(level)?).with_writer(writer).with_ansi(false);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter(level)?)
+        .with_writer(writer)
+        // It would be told on standard error, and panic where that is what cannot be written: a full disk under the log must
+        // not fail the calls that are logged.
+        .log_internal_errors(false)
+        .with_ansi(false);
     let subscriber: Box<dyn Subscriber + Send + Sync> = match format {
         Format::Json => {
             Box::new(builder.json().flatten_event(true).with_current_span(true).with_span_list(false).finish())

@@ -15,7 +15,6 @@ mod events;
 mod examples;
 mod guarantees;
 mod hold;
-mod hostile;
 mod mcp;
 mod operations;
 mod parking;

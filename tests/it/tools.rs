@@ -252,7 +252,8 @@ async fn call(gate: Gate, request: HeldRequest) -> Done {
         let standing = gate.tool_standing(&request.upstream, &request.tool);
         let on_change = gate.on_tool_change(&request.upstream);
         let entry =
-            Entry::new(&gate, &policy, request.facts(), gate.now()).for_tool(&request.tool, standing, on_change);
+            Entry::new(&gate, &policy, request.facts(gate.tool_claims(&request.upstream, &request.tool)), gate.now())
+                .for_tool(&request.tool, standing, on_change);
         let Decision::Verdict(verdict) =
             entry.judge(Body::Read(&value), holdpoint::telemetry::stopwatch::Stopwatch::start())
         else {

@@ -10,6 +10,7 @@ use crate::domain::policy::VerdictKind;
 use crate::domain::policy::cases::Texts;
 use crate::domain::policy::model::{Action, DefaultAction, Mode};
 use crate::domain::time::Timestamp;
+use crate::domain::tools::Annotations;
 
 /// The policy in force.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -71,6 +72,9 @@ pub struct CallDescription {
     /// The headers: each name with its value or its list of values.
     #[serde(default)]
     pub headers: BTreeMap<String, Texts>,
+    /// What the MCP server says of the tool; `{}` for a tool of which it says nothing. Left out: the call is plain HTTP.
+    #[serde(default)]
+    pub annotations: Option<Annotations>,
     /// The time of the call, RFC 3339; the present when left out.
     #[serde(default)]
     #[schemars(with = "Option<String>")]

@@ -177,6 +177,7 @@ const fn unreached(reason: NotSentReason) -> &'static str {
         NotSentReason::Connect => {
             "nobody listens there, or nobody lets this machine in. Is it the gateway's admin listener?"
         }
+        NotSentReason::OwnListener => "it is this process itself",
         NotSentReason::Tls => {
             "there is no TLS session. Is its certificate of an authority that this machine trusts, or `--ca`?"
         }

@@ -13,6 +13,7 @@ use crate::domain::policy::model::Action;
 use crate::domain::policy::view::Pairs;
 use crate::domain::policy::{self, CallView, VerdictKind};
 use crate::domain::time::{Clock, Timestamp};
+use crate::domain::tools::Annotations;
 use crate::protocol::json::{self, Limits, confusable_with};
 use crate::telemetry::clock::SystemClock;
 
@@ -46,6 +47,9 @@ pub struct ExplainArgs {
     /// A header; may be given more than once
     #[arg(long, value_name = "NAME=VALUE", value_parser = name_and_value)]
     header: Vec<(String, String)>,
+    /// What the MCP server says of the tool, as JSON such as '{"readOnlyHint": true}', '{}' for nothing; left out, the call is plain HTTP
+    #[arg(long, value_name = "JSON")]
+    annotations: Option<String>,
     /// The time of the call, as RFC 3339; left out, the present
     #[arg(long, value_name = "TIME")]
     now: Option<String>,
@@ -110,6 +114,12 @@ fn explanation(args: &ExplainArgs, clock: &dyn Clock) -> Result<Explanation, Str
             error.code()
         )
     })?;
+    let annotations: Option<Annotations> =
+        args.annotations.as_deref().map(serde_json::from_str).transpose().map_err(|error| {
+            format!(
+                "--annotations is not what it must be: {error}\nhint: write for example '{{\"readOnlyHint\": true}}'"
+            )
+        })?;
     let now = match args.now.as_deref() {
         None => clock.now(),
         Some(text) => Timestamp::parse(text)
@@ -125,6 +135,7 @@ fn explanation(args: &ExplainArgs, clock: &dyn Clock) -> Result<Explanation, Str
         query: &query,
         headers: &headers,
         args: value.as_ref().map_or(policy::Args::Absent, policy::Args::Read),
+        claims: annotations.into(),
         now,
     };
     if let Some(value) = &value

@@ -24,7 +24,7 @@ use crate::domain::policy::CompiledPolicy;
 #[derive(Debug, Subcommand)]
 pub enum PolicyCommand {
     /// Judge one call and show every rule tried and why
-    Explain(explain::ExplainArgs),
+    Explain(Box<explain::ExplainArgs>),
     /// Run the cases beside policies (`*.cases.yaml`)
     Test(test::TestArgs),
     /// Find rules that can never decide, and calls that nothing is said about

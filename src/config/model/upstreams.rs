@@ -49,7 +49,8 @@ pub struct UpstreamModel {
     /// What happens to a call of a tool whose definition is new or has changed since it was accepted; with `protocol: mcp` only.
     /// `require_approval` when left out.
     pub on_tool_change: Option<OnToolChange>,
-    /// How long it may take until the head of its response.
+    /// How long it may take until the head of its response; for calls that the gateway sends by itself, also between two pieces of
+    /// a response that is no event stream.
     #[serde(default = "default_timeout")]
     pub timeout: Text<Duration>,
     /// How long connecting may take.

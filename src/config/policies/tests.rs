@@ -34,6 +34,20 @@ fn rule(approvers: &str) -> PolicySource {
 }
 
 #[test]
+fn a_policy_that_says_nothing_does_not_load_and_one_that_says_anything_does() {
+    let nothing = "version: 1\nrules: []\n";
+    for files in [&[("a.yaml", nothing)][..], &[("a.yaml", nothing), ("b.yaml", nothing)]] {
+        let loaded = loaded(files);
+        assert!(loaded.compiled.is_none());
+        assert!(loaded.diagnostics[0].message.contains("no rules and no `default`"), "{:?}", loaded.diagnostics);
+    }
+    let rule = "version: 1\nrules: [ { match: x, action: block } ]\n";
+    for other in [rule, "version: 1\ndefault: allow\nrules: []\n"] {
+        assert!(loaded(&[("a.yaml", nothing), ("b.yaml", other)]).compiled.is_some());
+    }
+}
+
+#[test]
 fn slips_in_a_policy_are_told_at_their_place() {
     let slip = |line: &str| {
         let text = format!("version: 1\nrules:\n  - match: x\n    {line}\n");

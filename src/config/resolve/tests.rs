@@ -29,7 +29,7 @@ impl Folder {
         }
         folder.put("empty.pem", "no certificate here\n");
         folder.put("broken.pem", "-----BEGIN CERTIFICATE-----\n!!!!\n-----END CERTIFICATE-----\n");
-        folder.put("p.yaml", "version: 1\nrules: []\n");
+        folder.put("p.yaml", "version: 1\ndefault: block\nrules: []\n");
         folder
     }
 

@@ -97,11 +97,15 @@ pub fn due_soon_from(created_at: Timestamp, sla_at: Timestamp) -> Timestamp {
 ///
 /// A grant lasts `grant_ttl` from the decision, and as long as somebody waits who was there before it was over. A
 /// detached call that was never tried has no limit: the gateway sends it as soon as it can, after a long outage too.
+///
+/// Before the decision there was no grant: where the clock stands there, it was set back, and how much of the grant's time is
+/// over cannot be told. Then it is over.
 pub fn grant_lasts(approval: &Approval, now: Timestamp) -> bool {
-    let Some(until) = approval.grant_expires_at() else { return false };
+    let State::Approved(decision) = &approval.state else { return false };
+    let until = decision.at.plus(approval.terms.grant_ttl);
     let untried = matches!(approval.execution, Execution::Held);
     let detached = approval.call().is_some_and(|call| call.release == ReleaseMode::Detached);
-    (untried && detached) || approval.caller.waiting > 0 || now < until
+    (untried && detached) || approval.caller.waiting > 0 || (decision.at <= now && now < until)
 }
 
 /// From when until when the gateway itself should send this detached call; `None` when it should not.

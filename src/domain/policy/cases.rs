@@ -17,6 +17,7 @@ use super::decide::{Verdict, VerdictKind};
 use super::rule::Rule;
 use super::view::{Args, CallView, Pairs};
 use crate::domain::time::Timestamp;
+use crate::domain::tools::Annotations;
 use crate::domain::value::Value;
 
 /// The cases of one policy.
@@ -69,6 +70,9 @@ pub struct Request {
     /// The headers: each name with its value or its list of values.
     #[serde(default)]
     pub headers: BTreeMap<String, Texts>,
+    /// What the MCP server says of the tool; `{}` for a tool of which it says nothing. Left out: the call is plain HTTP.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub annotations: Option<Annotations>,
     /// The time of the call. Left out: 1970-01-01T00:00:00Z.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
@@ -242,6 +246,7 @@ fn judge(
         query: &query,
         headers: &headers,
         args: args.as_ref().map_or(Args::Absent, Args::Read),
+        claims: request.annotations.into(),
         now: request.now.unwrap_or(Timestamp::from_millis(0)),
     };
     if let Some(args) = &args

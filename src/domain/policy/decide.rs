@@ -2,7 +2,8 @@
 //!
 //! The first matching rule wins. A condition that cannot be evaluated never loosens: it counts as a match for `block` and
 //! `require_approval` and as no match for `allow` and `audit`, and the verdict carries a note for the trail. Rules in
-//! shadow mode are recorded and passed over. Nothing is allocated unless there is something to note.
+//! shadow mode are recorded and passed over. A rule on what a server claims about its tool only tightens: the list goes on behind
+//! it, and it decides only where nothing else is as strict. Nothing is allocated unless there is something to note.
 
 use smallvec::SmallVec;
 
@@ -146,6 +147,7 @@ impl CompiledPolicy {
     pub fn decide<'p>(&'p self, call: &CallView<'_>) -> Decision<'p> {
         let mut notes = SmallVec::new();
         let mut shadow = SmallVec::new();
+        let mut tightening: Option<&'p Rule> = None;
         for position in self.index.candidates(call.tool) {
             let rule = &self.rules[position];
             if rule.mismatch(call).is_some() {
@@ -161,19 +163,32 @@ impl CompiledPolicy {
                 Outcome::Matches if self.only_records(rule.mode) => {
                     shadow.push(ShadowHit { rule: Some(rule), kind: rule.action.into() });
                 }
+                // Nothing is stricter than a block.
+                Outcome::Matches if rule.only_tightens() && rule.action != Action::Block => {
+                    tightening.get_or_insert(rule);
+                }
                 Outcome::Matches => {
-                    return Decision::Verdict(Verdict {
-                        kind: rule.action.into(),
-                        rule: Some(rule),
-                        default_used: false,
-                        notes,
-                        shadow,
-                        default_approval: &self.default_approval,
-                    });
+                    let lets_through = matches!(rule.action, Action::Allow | Action::Audit);
+                    let rule = tightening.filter(|_| lets_through).unwrap_or(rule);
+                    return Decision::Verdict(self.by_rule(rule, notes, shadow));
                 }
             }
         }
-        Decision::Verdict(self.without_rule(notes, shadow))
+        let verdict = self.without_rule(notes, shadow);
+        Decision::Verdict(match tightening {
+            Some(rule) if verdict.kind != VerdictKind::Blocked => self.by_rule(rule, verdict.notes, verdict.shadow),
+            Some(_) | None => verdict,
+        })
+    }
+
+    fn by_rule<'p>(
+        &'p self,
+        rule: &'p Rule,
+        notes: SmallVec<[Note<'p>; 1]>,
+        shadow: SmallVec<[ShadowHit<'p>; 1]>,
+    ) -> Verdict<'p> {
+        let default_approval = &self.default_approval;
+        Verdict { kind: rule.action.into(), rule: Some(rule), default_used: false, notes, shadow, default_approval }
     }
 
     /// Judges one call at once; arguments that were not read are taken for absent.

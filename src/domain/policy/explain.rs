@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::compile::CompiledPolicy;
 use super::decide::{Outcome, Verdict, VerdictKind, outcome};
 use super::model::Action;
-use super::rule::{Field, Rule};
+use super::rule::{Field, Mismatch, Rule};
 use super::view::CallView;
 
 /// The verdict on one call and the way to it.
@@ -52,6 +52,8 @@ pub enum TriedOutcome {
     Matched,
     /// It decided because its condition could not be evaluated and it does not allow.
     MatchedOnError,
+    /// It matched on what the server says of its tool: it decides unless a later rule is as strict.
+    Tightens,
     /// It matched and only records.
     Shadow,
     /// Its pattern does not match the tool.
@@ -64,6 +66,8 @@ pub enum TriedOutcome {
     MethodDidNotMatch,
     /// Its pattern does not match the path.
     PathDidNotMatch,
+    /// What the server says of the tool is something else.
+    AnnotationsDidNotMatch,
     /// Its condition is false.
     WhenFalse,
     /// Its condition could not be evaluated, and it would have allowed.
@@ -76,12 +80,14 @@ impl TriedOutcome {
         match self {
             TriedOutcome::Matched => "matched",
             TriedOutcome::MatchedOnError => "matched, because its condition cannot be evaluated",
+            TriedOutcome::Tightens => "matched on annotations: decides unless a later rule is as strict",
             TriedOutcome::Shadow => "matched, shadow mode: recorded only",
             TriedOutcome::NameDidNotMatch => "name did not match",
             TriedOutcome::UpstreamDidNotMatch => "upstream did not match",
             TriedOutcome::AgentDidNotMatch => "agent did not match",
             TriedOutcome::MethodDidNotMatch => "method did not match",
             TriedOutcome::PathDidNotMatch => "path did not match",
+            TriedOutcome::AnnotationsDidNotMatch => "annotations did not match",
             TriedOutcome::WhenFalse => "condition is false",
             TriedOutcome::WhenError => "condition cannot be evaluated, so it does not allow",
         }
@@ -121,18 +127,22 @@ impl CompiledPolicy {
     fn try_rule(&self, rule: &Rule, named: bool, call: &CallView<'_>) -> Tried {
         let (outcome, error) = if !named {
             (TriedOutcome::NameDidNotMatch, None)
-        } else if let Some(field) = rule.mismatch(call) {
-            let outcome = match field {
-                Field::Upstream => TriedOutcome::UpstreamDidNotMatch,
-                Field::Agent => TriedOutcome::AgentDidNotMatch,
-                Field::Method => TriedOutcome::MethodDidNotMatch,
-                Field::Path => TriedOutcome::PathDidNotMatch,
+        } else if let Some(mismatch) = rule.mismatch(call) {
+            let outcome = match mismatch {
+                Mismatch::Field(Field::Upstream) => TriedOutcome::UpstreamDidNotMatch,
+                Mismatch::Field(Field::Agent) => TriedOutcome::AgentDidNotMatch,
+                Mismatch::Field(Field::Method) => TriedOutcome::MethodDidNotMatch,
+                Mismatch::Field(Field::Path) => TriedOutcome::PathDidNotMatch,
+                Mismatch::Annotations => TriedOutcome::AnnotationsDidNotMatch,
             };
             (outcome, None)
         } else {
             let (outcome, error) = outcome(rule.condition(), rule.action(), call);
             let outcome = match (outcome, &error) {
                 (Outcome::Matches, _) if self.only_records(rule.mode()) => TriedOutcome::Shadow,
+                (Outcome::Matches, _) if rule.only_tightens() && rule.action() != Action::Block => {
+                    TriedOutcome::Tightens
+                }
                 (Outcome::Matches, None) => TriedOutcome::Matched,
                 (Outcome::Matches, Some(_)) => TriedOutcome::MatchedOnError,
                 (Outcome::DoesNotMatch, None) => TriedOutcome::WhenFalse,

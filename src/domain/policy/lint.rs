@@ -131,6 +131,7 @@ fn shadowed_by(policy: &CompiledPolicy, position: usize) -> Option<&Rule> {
     };
     candidates.into_iter().map(|earlier| &policy.rules()[earlier]).find(|earlier| {
         !policy.only_records(earlier.mode)
+            && !earlier.only_tightens()
             && decides_whenever(earlier, rule)
             && covers_tools(&earlier.tools, &rule.tools)
             && covers_filters(&earlier.filters, &rule.filters)

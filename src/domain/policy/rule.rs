@@ -11,6 +11,7 @@ use super::redact::Redaction;
 use super::summary::Summary;
 use super::view::CallView;
 use crate::domain::approval::{ReleaseMode, Risk, Slot};
+use crate::domain::tools::Annotations;
 
 /// When a pending approval expires, unless the rule says otherwise.
 pub const EXPIRES_IN_DEFAULT: Duration = Duration::from_secs(60 * 60);
@@ -36,6 +37,7 @@ pub struct Rule {
     pub(super) mode: Mode,
     pub(super) tools: ToolPattern,
     pub(super) filters: Vec<Filter>,
+    pub(super) annotations: Option<Annotations>,
     pub(super) condition: Option<Arc<Condition>>,
     pub(super) approval: ApprovalSettings,
     pub(super) digest: [u8; 32],
@@ -55,6 +57,13 @@ pub(super) enum Field {
     Agent,
     Method,
     Path,
+}
+
+/// What keeps a rule from matching a call whose tool's name it matches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mismatch {
+    Field(Field),
+    Annotations,
 }
 
 /// How approval is asked for, with defaults filled in.
@@ -156,9 +165,19 @@ impl Rule {
         &self.digest
     }
 
-    /// The first field other than the tool that keeps the rule from matching.
-    pub(super) fn mismatch(&self, call: &CallView<'_>) -> Option<Field> {
-        self.filters.iter().find(|filter| !filter.matches(call)).map(|filter| filter.field)
+    /// The first thing other than the tool's name that keeps the rule from matching.
+    pub(super) fn mismatch(&self, call: &CallView<'_>) -> Option<Mismatch> {
+        if let Some(filter) = self.filters.iter().find(|filter| !filter.matches(call)) {
+            return Some(Mismatch::Field(filter.field));
+        }
+        let concerned = self.annotations.as_ref().is_none_or(|wanted| call.claims.concern(wanted));
+        (!concerned).then_some(Mismatch::Annotations)
+    }
+
+    /// Whether the rule rests on what a server claims about its tool. Such a rule tightens and never takes the place of a rule that
+    /// is as strict.
+    pub(super) const fn only_tightens(&self) -> bool {
+        self.annotations.is_some()
     }
 }
 

@@ -192,6 +192,7 @@ mod tests {
             query: &query,
             headers: &NoValues,
             args: Args::Read(&args),
+            claims: crate::domain::tools::Claims::NoTool,
             now: Timestamp::from_millis(0),
         };
         Summary::compile(template).expect("a template").render(&call, &redaction)

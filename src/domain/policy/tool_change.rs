@@ -33,6 +33,7 @@ impl ToolChangeRules {
             mode: Mode::Enforce,
             tools: ToolPattern::Any,
             filters: Vec::new(),
+            annotations: None,
             condition: None,
             approval: ApprovalSettings {
                 summary: Summary::compile("Call ${tool}, whose definition is new or has changed").ok(),

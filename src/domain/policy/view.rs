@@ -4,6 +4,7 @@
 //! type: a rule that needs it while it is [`Args::Unread`] asks for it instead of guessing.
 
 use crate::domain::time::Timestamp;
+use crate::domain::tools::Claims;
 use crate::domain::value::Value;
 
 /// One call, as policy sees it.
@@ -25,6 +26,8 @@ pub struct CallView<'a> {
     pub headers: &'a dyn Lookup,
     /// The arguments of the call.
     pub args: Args<'a>,
+    /// What the upstream claims about the tool.
+    pub claims: Claims,
     /// The present time.
     pub now: Timestamp,
 }

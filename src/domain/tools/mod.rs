@@ -6,6 +6,7 @@
 //!
 //! It deliberately does not judge whether a definition is good, and does not compare definitions of different upstreams.
 
+mod annotations;
 mod definition;
 pub mod diff;
 mod standing;
@@ -15,6 +16,7 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use annotations::{Annotations, Claims};
 pub use definition::{DEFINITION_BYTES_MAX, Definition, DefinitionDigest, LEFT_OUT, ListedTool, PREVIEW_BYTES};
 pub use standing::{Acceptance, AcceptedBy, Acceptor, Page, Tool, Trust, accept, listed};
 

@@ -8,9 +8,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arc_swap::ArcSwap;
 
 use crate::domain::time::Timestamp;
-use crate::domain::tools::{DefinitionDigest, ListedTool, OnToolChange, Standing, Tool};
+use crate::domain::tools::{Claims, DefinitionDigest, ListedTool, OnToolChange, Standing, Tool};
 
-use super::change_of;
+use super::{change_of, claims};
 
 /// How many definitions that are not the known ones are taken in a minute, over all upstreams: an upstream that changes its tools
 /// with every list must not fill the disk.
@@ -36,6 +36,7 @@ struct Entry {
     version: u64,
     digest: DefinitionDigest,
     standing: Standing,
+    claims: Claims,
 }
 
 /// Upstream and tool. Looked up by borrowed text, so that a call pays one look-up and no allocation.
@@ -111,6 +112,11 @@ impl Known {
         self.find(upstream, tool).map_or(Standing::Unlisted, |entry| entry.standing.clone())
     }
 
+    /// What the upstream says of the tool. One look-up.
+    pub(super) fn claims(&self, upstream: &str, tool: &str) -> Claims {
+        self.find(upstream, tool).map_or(Claims::Unknown, |entry| entry.claims)
+    }
+
     /// How many tools have a definition that nobody has accepted.
     pub(super) const fn unaccepted(&self) -> usize {
         self.unaccepted
@@ -153,7 +159,7 @@ impl ToolMemory {
         let entry = |tool: &Tool| {
             let standing = change_of(tool).map_or(Standing::Accepted, |change| Standing::Unaccepted(Arc::new(change)));
             let key = Key { upstream: tool.upstream.as_str().into(), tool: tool.name.as_str().into() };
-            (key, Entry { version: tool.version, digest: tool.current.digest, standing })
+            (key, Entry { version: tool.version, digest: tool.current.digest, standing, claims: claims(tool) })
         };
         let entries: Vec<_> = tools.iter().map(entry).collect();
         self.known.rcu(|known| {

@@ -15,7 +15,7 @@ struct Entry {
     file: String,
     row: String,
     expect: String,
-    /// What an MCP endpoint answers, where the reader accepts it; `tests/it/hostile/mcp.rs` reads it.
+    /// What an MCP endpoint answers, where the reader accepts it; `tests/hostile/mcp.rs` reads it.
     #[serde(default)]
     #[expect(dead_code, reason = "one index serves two tests")]
     mcp: Option<String>,

@@ -31,6 +31,8 @@ pub const TASKS_LIST: &str = "tasks/list";
 pub const CANCELLED: &str = "notifications/cancelled";
 /// The member of `_meta` that names a request's revision since 2026-07-28.
 pub const META_VERSION: &str = "io.modelcontextprotocol/protocolVersion";
+/// The member of `_meta` in which a server says who it is since 2026-07-28.
+pub const META_SERVER: &str = "io.modelcontextprotocol/serverInfo";
 /// The member of `_meta` that says what the client can do since 2026-07-28.
 pub const META_CAPABILITIES: &str = "io.modelcontextprotocol/clientCapabilities";
 /// The member of `_meta` of a result in which the gateway says what became of the call.

@@ -148,7 +148,8 @@ impl Proxy {
 
     async fn judge_call(&self, policy: &CompiledPolicy, post: &Post, call: &ToolCall<'_>) -> Result<Act, Refusal> {
         let upstream = &post.upstream.name;
-        let entry = Entry::new(&self.gate, policy, post.request.facts(), self.gate.now()).for_tool(
+        let facts = post.request.facts(self.gate.tool_claims(upstream, call.name));
+        let entry = Entry::new(&self.gate, policy, facts, self.gate.now()).for_tool(
             call.name,
             self.gate.tool_standing(upstream, call.name),
             self.gate.on_tool_change(upstream),

@@ -123,7 +123,10 @@ impl Asked {
         }
         let prefix = self.upstream.mcp.as_ref().map_or("", |settings| settings.tool_prefix.as_str());
         let tool = format!("{prefix}{name}");
-        let call = crate::gate::intake::Call { tool: &tool, ..self.request.facts() };
+        let call = crate::gate::intake::Call {
+            tool: &tool,
+            ..self.request.facts(self.gate.tool_claims(&self.upstream.name, name))
+        };
         match Entry::new(&self.gate, &self.policy, call, self.gate.now()).judge(Body::Unread, Stopwatch::start()) {
             Decision::Verdict(verdict) => match verdict.kind {
                 VerdictKind::Allowed | VerdictKind::Audit => Standing::Free,

@@ -47,7 +47,7 @@ use super::Proxy;
 use super::body::{AnswerBody, read_whole};
 use super::call::{Unread, check_body};
 use super::refusal::Refusal;
-use super::routes::Upstream;
+use super::routes::{Upstream, well_known};
 use super::surface::Surface;
 use super::upstream::{self, Outgoing};
 use listing::Asked;
@@ -136,6 +136,10 @@ impl Proxy {
                     Ok(response) => return response,
                     Err(refused) => refused,
                 }
+            }
+            // Documents are only read.
+            Method::POST | Method::DELETE if well_known(call.target.path()).is_some() => {
+                Refused::from(Refusal::mcp_method(&call.method))
             }
             Method::POST => match self.mcp_post(surface, policy, call, watch).await {
                 Ok(response) => return response,

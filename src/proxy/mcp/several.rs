@@ -18,7 +18,9 @@ use crate::domain::value;
 use crate::gate::held::HeldRequest;
 use crate::gate::release::admit_message;
 use crate::protocol::json;
-use crate::protocol::mcp::{self as protocol, CANCELLED, Id, Message, Revision, SESSION, TOOLS_CALL, TOOLS_LIST};
+use crate::protocol::mcp::{
+    self as protocol, CANCELLED, Id, META_SERVER, Message, Revision, SESSION, TOOLS_CALL, TOOLS_LIST,
+};
 use crate::telemetry::stopwatch::Stopwatch;
 
 use super::super::Proxy;
@@ -203,7 +205,7 @@ impl Proxy {
             let Ok(mut answer) = answer.map(|answer| answer.message) else { continue };
             let Some(mut result) = answer.get_mut("result").map(Value::take) else { continue };
             result["capabilities"] = json!({ "tools": {} });
-            result["serverInfo"] = json!({ "name": "holdpoint", "version": env!("CARGO_PKG_VERSION") });
+            result["_meta"][META_SERVER] = json!({ "name": "holdpoint", "version": env!("CARGO_PKG_VERSION") });
             if let Some(asked) =
                 self.asked(policy, post, servers.first(), Revision::July2026).filter(Asked::offers_tasks)
             {

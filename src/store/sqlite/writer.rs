@@ -13,6 +13,7 @@
 
 use rusqlite::{Connection, ErrorCode};
 use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::ledger::{Broken, Known, Ledger};
 use super::rows::unavailable;
@@ -57,6 +58,8 @@ pub(super) struct Writer {
     known: Known,
     /// Why nothing is written any more.
     untrusted: Option<String>,
+    /// Told of it; dropped with the thread, it tells of its end too.
+    distrusted: DropGuard,
     since_checkpoint: usize,
 }
 
@@ -70,9 +73,10 @@ enum Group {
 }
 
 impl Writer {
-    pub(super) fn new(conn: Connection) -> Result<Self, Error> {
+    /// `distrusted` is cancelled when nothing is written any more.
+    pub(super) fn new(conn: Connection, distrusted: CancellationToken) -> Result<Self, Error> {
         let known = Known::load(&conn)?;
-        Ok(Self { conn, known, untrusted: None, since_checkpoint: 0 })
+        Ok(Self { conn, known, untrusted: None, distrusted: distrusted.drop_guard(), since_checkpoint: 0 })
     }
 
     /// Works until every sender is gone and the queue is empty; then leaves the file without a log.
@@ -170,6 +174,7 @@ impl Writer {
             drop(self.execute("ROLLBACK"));
         }
         self.untrusted = Some(format!("{what} failed: {why}"));
+        self.distrusted.token().cancel();
     }
 
     fn checkpoint(&mut self, mode: &str) {

@@ -1,5 +1,6 @@
 //! What a caller of an MCP upstream sees: allowed, blocked, held and decided, streams, leaving, faults.
 
+mod annotations;
 mod faults;
 mod held;
 mod keys;

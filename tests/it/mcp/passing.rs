@@ -208,3 +208,32 @@ fn a_revision_that_nobody_knows_is_refused_with_those_that_are_known() {
     assert_eq!(error["data"]["supported"], json!(["2025-03-26", "2025-06-18", "2025-11-25", "2026-07-28"]));
     rig.nothing_was_sent();
 }
+
+#[test]
+fn documents_about_authorization_come_from_the_root_of_the_servers_host() {
+    let rig = McpRig::start();
+    let bot = rig.gateway.agent("bot");
+    for (asked, upstream) in [
+        // The upstream's own path is `/mcp`, as the route's is.
+        ("/.well-known/oauth-protected-resource/mcp", "/.well-known/oauth-protected-resource/mcp"),
+        ("/.well-known/oauth-authorization-server/mcp?x=1", "/.well-known/oauth-authorization-server/mcp?x=1"),
+        // There is one server, so the document without a path is about it.
+        ("/.well-known/oauth-protected-resource", "/.well-known/oauth-protected-resource"),
+        ("/.well-known/openid-configuration", "/.well-known/openid-configuration"),
+    ] {
+        let answer = bot.call("GET", asked).send();
+        assert_eq!((answer.status, answer.json()["document"].as_str()), (200, Some(upstream)), "{asked}");
+        let posted = bot.call("POST", asked).header("content-type", "application/json").body("{}").send();
+        assert_eq!(posted.status, 405, "{asked}: a document is only read");
+    }
+    for asked in [
+        "/.well-known/oauth-protected-resource/elsewhere",
+        "/.well-known/oauth-protected-resources",
+        "/.well-known/security.txt",
+        "/.well-known/oauth-protected-resource/mcp/../x",
+    ] {
+        let status = bot.call("GET", asked).send().status;
+        assert!([400, 404].contains(&status), "{asked}: {status}");
+    }
+    assert_eq!(rig.origin.hits().len(), 4, "nothing else reached the server");
+}

@@ -73,10 +73,15 @@ impl Gateway {
     /// # Panics
     /// When it does not become ready: shows its log.
     pub(crate) fn start(home: &Home) -> Self {
-        Self::try_start(serve(home)).unwrap_or_else(|said| panic!("the gateway ended: {said}"))
+        Self::of(serve(home))
     }
 
-    /// Starts it by this command, which becomes the gateway itself, and waits until it is ready.
+    /// As [`Gateway::start`], by a command that becomes it.
+    pub(crate) fn of(command: Command) -> Self {
+        Self::try_start(command).unwrap_or_else(|said| panic!("the gateway ended: {said}"))
+    }
+
+    /// As [`Gateway::of`].
     ///
     /// # Errors
     /// It ended before it was ready: how, and its log.

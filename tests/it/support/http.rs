@@ -1,7 +1,7 @@
 //! HTTP/1.1 over a plain socket: sends exactly the bytes it is given and reads whole answers.
 
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -75,7 +75,7 @@ impl Wire {
         Self::try_connect(address).unwrap_or_else(|error| panic!("{address} does not answer: {error}"))
     }
 
-    /// As [`Wire::connect`], to a gateway that may be gone.
+    /// Connects, if anybody is there.
     pub(crate) fn try_connect(address: SocketAddr) -> io::Result<Self> {
         let stream = TcpStream::connect(address)?;
         stream.set_read_timeout(Some(READ_TIMEOUT)).expect("a read time-out can be set");
@@ -86,11 +86,6 @@ impl Wire {
     /// Sends as much as the other side takes: one that refuses early closes before all is written.
     pub(crate) fn send(&mut self, bytes: &[u8]) {
         drop(self.stream.write_all(bytes));
-    }
-
-    /// Says that nothing more will be sent.
-    pub(crate) fn finish_sending(&self) {
-        drop(self.stream.shutdown(Shutdown::Write));
     }
 
     /// A handle that closes the connection from outside.

@@ -177,6 +177,9 @@ fn answer(stream: &mut TcpStream, hit: &Hit, shared: &Shared) -> Option<()> {
     let request = hit.json();
     let own = |result: Value| json!({ "jsonrpc": "2.0", "id": request["id"], "result": result }).to_string();
     let bytes = match (hit.method.as_str(), request["method"].as_str()) {
+        ("GET", _) if hit.target.starts_with("/.well-known/") => {
+            json_answer("", &json!({ "document": hit.target }).to_string())
+        }
         ("GET", _) => {
             let event = "id: 9\ndata: {\"jsonrpc\":\"2.0\",\"method\":\"notifications/tools/list_changed\"}\n\n";
             whole("200 OK", "content-type: text/event-stream\r\n", event)
@@ -189,7 +192,10 @@ fn answer(stream: &mut TcpStream, hit: &Hit, shared: &Shared) -> Option<()> {
             json_answer("mcp-session-id: s-1\r\n", &own(result))
         }
         (_, Some("tools/list")) => {
-            let tool = |name: &str| json!({ "name": name, "inputSchema": { "type": "object" } });
+            let tool = |name: &str| {
+                let annotations = json!({ "readOnlyHint": name.starts_with("safe_") });
+                json!({ "name": name, "inputSchema": { "type": "object" }, "annotations": annotations })
+            };
             json_answer("", &own(json!({ "tools": [tool("safe_read"), tool("delete_repo")] })))
         }
         (_, Some("tools/call")) => return call(stream, &request, shared),

@@ -10,5 +10,4 @@ pub(crate) mod origin;
 pub(crate) mod people;
 pub(crate) mod rig;
 pub(crate) mod rust_source;
-pub(crate) mod spy;
 pub(crate) mod wait;

@@ -89,6 +89,8 @@ fn a_grant_lasts_its_time_or_as_long_as_somebody_waits() {
     let left = nobody_waits(approved(Execution::Held));
     assert!(grant_lasts(&left, at(59)));
     assert!(!grant_lasts(&left, at(60)));
+    assert!(grant_lasts(&left, at(10)), "from the decision on");
+    assert!(!grant_lasts(&left, at(9)), "a clock that was set back brings none back");
     assert!(grant_lasts(&approved(Execution::Held), at(600)), "its caller still waits");
     assert!(grant_lasts(&detached(left.clone()), at(6000)), "never tried");
     assert!(!grant_lasts(&detached(nobody_waits(approved(failed(PermitFate::Returned)))), at(60)));

@@ -16,7 +16,7 @@ use crate::domain::policy::matcher::ToolPattern;
 use crate::domain::policy::model::{self, Action, DurationText, Globs, Match};
 use crate::domain::policy::rule::{ApprovalSettings, Field, Filter, Rule};
 use crate::domain::policy::summary::Summary;
-use crate::domain::tools::TOOL_CHANGE_RULE;
+use crate::domain::tools::{Annotations, TOOL_CHANGE_RULE};
 
 /// Where in the files something stands.
 #[derive(Clone)]
@@ -58,6 +58,7 @@ impl Compiler {
             self.check_length(&place.key("reason"), reason, TEXT_BYTES_MAX);
         }
         let (tools, filters) = self.patterns(&place.key("match"), &rule.matches);
+        let annotations = self.annotations(&place.key("match").key("annotations"), rule);
         let condition = rule.when.as_deref().and_then(|source| match self.condition(source) {
             Ok(condition) => Some(condition),
             Err(problems) => {
@@ -92,6 +93,7 @@ impl Compiler {
             mode,
             tools,
             filters,
+            annotations,
             condition,
             approval,
             digest: Sha256::digest(&written).into(),
@@ -152,10 +154,32 @@ impl Compiler {
                 filters.push(Filter { field, any_of: self.globs(&place.key(field.name()), globs) });
             }
         }
-        if filters.is_empty() && object.tool.is_none() && object.tool_regex.is_none() {
+        let bare = filters.is_empty() && object.tool.is_none() && object.tool_regex.is_none();
+        if bare && object.annotations.is_none() {
             self.at(place, "an empty `match` says nothing", Some("write `match: \"*\"` to match every call"));
         }
         (tools, filters)
+    }
+
+    /// What a server says of its tools may tighten and never loosen.
+    fn annotations(&mut self, place: &Place<'_>, rule: &model::Rule) -> Option<Annotations> {
+        let Match::Object(object) = &rule.matches else { return None };
+        let wanted = object.annotations?;
+        if wanted.is_empty() {
+            self.at(place, "no annotation is named", Some("write for example `{ readOnlyHint: false }`"));
+        }
+        if matches!(rule.action, Action::Allow | Action::Audit) {
+            let message = format!(
+                "`annotations` with `action: {}` would let calls through on the server's word",
+                rule.action.as_str()
+            );
+            self.at(
+                place,
+                message,
+                Some("match tools by name to let them through; annotations go with `block` and `require_approval`"),
+            );
+        }
+        Some(wanted)
     }
 
     fn globs(&mut self, place: &Place<'_>, globs: &Globs) -> Vec<Glob> {

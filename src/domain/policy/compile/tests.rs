@@ -26,6 +26,7 @@ pub(in crate::domain::policy) fn call<'a>(tool: &'a str, args: Args<'a>) -> Call
         query: &NoValues,
         headers: &NoValues,
         args,
+        claims: crate::domain::tools::Claims::NoTool,
         now: Timestamp::from_millis(0),
     }
 }
@@ -300,4 +301,67 @@ fn a_model_reads_back_what_it_writes_and_the_schema_names_every_key() {
             assert!(schema.contains(&format!("\"{key}\"")), "{key}");
         }
     }
+}
+
+#[test]
+fn a_rule_on_annotations_decides_only_where_nothing_else_is_as_strict() {
+    use crate::domain::tools::{Annotations, Claims};
+    use VerdictKind::{Allowed, Blocked, WaitingForApproval};
+    let writes = "{ id: writes, match: { annotations: { readOnlyHint: false } }, action: require_approval }";
+    let destroys = "{ id: destroys, match: { annotations: { destructiveHint: true } }, action: block }";
+    let claims = |read_only: bool, destructive: bool| {
+        Claims::Listed(Annotations {
+            read_only_hint: Some(read_only),
+            destructive_hint: Some(destructive),
+            ..Annotations::default()
+        })
+    };
+    let (reads, changes, deletes) = (claims(true, false), claims(false, false), claims(false, true));
+    for (default, rules, claims, kind, rule) in [
+        ("allow", format!("[{writes}]"), reads, Allowed, None),
+        ("allow", format!("[{writes}]"), changes, WaitingForApproval, Some("writes")),
+        ("allow", format!("[{writes}]"), Claims::Unknown, WaitingForApproval, Some("writes")),
+        ("allow", format!("[{writes}]"), Claims::NoTool, Allowed, None),
+        ("require_approval", format!("[{writes}]"), changes, WaitingForApproval, Some("writes")),
+        ("block", format!("[{writes}]"), changes, Blocked, None),
+        ("allow", format!("[{writes}, {destroys}]"), changes, WaitingForApproval, Some("writes")),
+        ("allow", format!("[{writes}, {destroys}]"), deletes, Blocked, Some("destroys")),
+        ("allow", format!("[{writes}, {{ id: b, match: t, action: block }}]"), changes, Blocked, Some("b")),
+        (
+            "allow",
+            format!("[{writes}, {{ id: two, match: t, action: require_approval }}]"),
+            changes,
+            WaitingForApproval,
+            Some("two"),
+        ),
+        (
+            "allow",
+            format!("[{writes}, {{ id: a, match: t, action: audit }}]"),
+            changes,
+            WaitingForApproval,
+            Some("writes"),
+        ),
+        // The operator's own word stands before the rule.
+        ("block", format!("[{{ id: a, match: t, action: allow }}, {writes}]"), deletes, Allowed, Some("a")),
+    ] {
+        let policy = policy(&format!("version: 1\ndefault: {default}\nrules: {rules}\n"));
+        let call = CallView { claims, ..call("t", Args::Absent) };
+        let verdict = policy.judge(&call);
+        assert_eq!((verdict.kind, verdict.rule_label()), (kind, rule), "{default} {rules} {claims:?}");
+        assert_eq!(policy.explain(&call).rule.as_deref(), rule, "{default} {rules} {claims:?}");
+    }
+}
+
+#[test]
+fn annotations_are_refused_where_they_would_loosen_or_say_nothing() {
+    for (rule, expected) in [
+        ("{ match: { annotations: { readOnlyHint: true } }, action: allow }", "on the server's word"),
+        ("{ match: { annotations: { readOnlyHint: true } }, action: audit }", "on the server's word"),
+        ("{ match: { annotations: {} }, action: block }", "no annotation is named"),
+    ] {
+        let errors = compile(vec![file("p.yaml", &format!("version: 1\nrules: [{rule}]\n"))]).expect_err(rule);
+        assert!(errors.iter().any(|error| error.message.contains(expected)), "{rule}: {errors:?}");
+    }
+    let unknown = "version: 1\nrules: [{ match: { annotations: { readonly: true } }, action: block }]\n";
+    assert!(serde_yaml::from_str::<model::Policy>(unknown).is_err(), "a misspelt hint would match everything");
 }

@@ -68,6 +68,7 @@ fn with_call<T>(args: Args<'_>, run: impl FnOnce(&CallView<'_>) -> T) -> T {
         query: &query,
         headers: &headers,
         args,
+        claims: crate::domain::tools::Claims::NoTool,
         // 2026-11-22T15:30:00Z, a Sunday.
         now: Timestamp::from_millis(1_795_361_400_000),
     })
@@ -313,6 +314,7 @@ fn a_view_without_values_has_no_query_and_no_headers() {
         query: &NoValues,
         headers: &NoValues,
         args: Args::Absent,
+        claims: crate::domain::tools::Claims::NoTool,
         now: Timestamp::from_millis(0),
     };
     let condition = Condition::compile("has(query.a) || has(headers.b) || tool != ''").expect("a condition");

@@ -10,6 +10,8 @@ use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
 use serde::de::{self, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::domain::tools::Annotations;
+
 /// Which calls a rule is about: one glob on the tool name, a list of them, or an object of patterns.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Match {
@@ -41,6 +43,10 @@ pub struct MatchObject {
     /// Globs on the path of the request.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<Globs>,
+    /// What the MCP server says of the tool, such as `{ readOnlyHint: false }`; only with `block` and `require_approval`, and only to
+    /// tighten: what the later rules say stands where it is as strict. What a server does not say counts as the worse case.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub annotations: Option<Annotations>,
 }
 
 /// One glob or a list of globs: `*` is any run of characters (dots and slashes included), `?` exactly one, everything
@@ -74,6 +80,9 @@ impl Match {
                 }
                 if let Some(pattern) = &object.tool_regex {
                     parts.push(format!("tool_regex={pattern}"));
+                }
+                if let Some(annotations) = &object.annotations {
+                    parts.push(annotations.text());
                 }
                 parts.join(" ")
             }

@@ -9,8 +9,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
-use super::gateway::Lines;
-use super::wait::until;
+use crate::support::gateway::Lines;
+use crate::support::wait::until;
 
 /// Which language reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

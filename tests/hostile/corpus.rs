@@ -3,18 +3,16 @@
 //! `tests/corpus/raw` holds whole connections, `tests/corpus/hostile` request bodies; adding a file and its line in the index adds
 //! a case. Each row of the table of hostile inputs is one test.
 
-mod mcp;
-mod trap;
-
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
+use crate::spy::Language;
 use crate::support::http::Wire;
 use crate::support::people::token;
-use crate::support::spy::Language;
 
-use trap::{Body, Connection, Trap, corpus, index};
+use crate::trap::{Body, Connection, Trap, corpus, index};
 
 /// Replays everything that the corpora hold for a row, before both spies.
 fn replay(row: &str) {
@@ -37,7 +35,7 @@ fn replay(row: &str) {
 }
 
 /// The rows that have a test below.
-const ROWS: &str = "H1 H2 H3 H4 H5 H6 H7 H8 H9 H10 H11 H12 H13 H14 H15 H16 H17 H18 H19 H20 H21 H22 H24";
+const ROWS: &str = "H1 H2 H3 H4 H5 H6 H7 H8 H9 H10 H11 H12 H13 H14 H15 H16 H17 H18 H19 H20 H21 H22 H24 H25";
 
 #[test]
 fn every_file_of_the_corpus_is_in_its_index_and_every_row_has_a_test() {
@@ -47,15 +45,14 @@ fn every_file_of_the_corpus_is_in_its_index_and_every_row_has_a_test() {
     for row in rows {
         assert!(ROWS.split(' ').any(|known| known == row), "{row} has no test");
     }
-    let mut listed: Vec<PathBuf> = connections.iter().map(|case| corpus("raw").join(&case.file)).collect();
-    let mut found = Vec::new();
+    let files = connections.iter().flat_map(|case| [Some(&case.file), case.after.as_ref()]).flatten();
+    let listed: BTreeSet<PathBuf> = files.map(|file| corpus("raw").join(file)).collect();
+    let mut found = BTreeSet::new();
     for folder in std::fs::read_dir(corpus("raw")).expect("readable").map(|entry| entry.expect("readable").path()) {
         if folder.is_dir() {
             found.extend(std::fs::read_dir(folder).expect("readable").map(|entry| entry.expect("readable").path()));
         }
     }
-    listed.sort();
-    found.sort();
     assert_eq!(listed, found);
 }
 
@@ -242,4 +239,9 @@ fn h22_pipelined_calls_are_judged_each_and_answered_in_order() {
 #[test]
 fn h24_connection_and_identity_headers_cannot_be_injected() {
     replay("H24");
+}
+
+#[test]
+fn h25_another_call_than_the_one_that_was_approved_asks_anew() {
+    replay("H25");
 }

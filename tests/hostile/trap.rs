@@ -1,16 +1,17 @@
 //! A gateway in front of a spy, and what is sent through it.
 
+use std::net::Shutdown;
 use std::path::PathBuf;
 
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use crate::spy::{Language, Sighting, Spy};
 use crate::support::gateway::Gateway;
 use crate::support::home::Home;
-use crate::support::http::Wire;
+use crate::support::http::{Answer, Wire};
 use crate::support::people::token;
-use crate::support::spy::{Language, Sighting, Spy};
-use crate::support::wait::until;
+use crate::support::wait::{until, until_true};
 
 /// A connection of the corpus and what must come of it; `tests/corpus/raw/README.md` says what each key means.
 #[derive(Debug, Deserialize)]
@@ -32,6 +33,8 @@ pub(super) struct Connection {
     closed: bool,
     #[serde(default)]
     half_close: bool,
+    /// The file of a call that was approved before, and whose caller had left.
+    pub(super) after: Option<String>,
 }
 
 /// A body of the corpus and what the strict reader says of it.
@@ -46,6 +49,11 @@ pub(super) struct Body {
 
 pub(super) fn corpus(folder: &str) -> PathBuf {
     [env!("CARGO_MANIFEST_DIR"), "tests", "corpus", folder].iter().collect()
+}
+
+/// A file of a corpus.
+pub(super) fn read(folder: &str, file: &str) -> Vec<u8> {
+    std::fs::read(corpus(folder).join(file)).unwrap_or_else(|error| panic!("{folder}/{file}: {error}"))
 }
 
 pub(super) fn index<T: for<'de> Deserialize<'de>>(folder: &str) -> Vec<T> {
@@ -149,14 +157,54 @@ impl Trap {
         );
     }
 
+    /// Approves a call that nobody waits for any more: one identical call may run.
+    pub(super) fn grant(&self, id: &str) {
+        let alice = self.gateway.reviewer("alice");
+        until_true("the caller has left", || alice.approval(id)["caller"]["waiting"] == 0);
+        alice.approve(id);
+    }
+
+    /// The call that `id` approved has been sent, now and once; nothing else was.
+    pub(super) fn check_release(&mut self, what: &str, id: &str) {
+        let sightings = self.fresh_sightings();
+        let approvals: Vec<Vec<&str>> =
+            sightings.iter().map(|sighting| sighting.header("holdpoint-approval")).collect();
+        assert_eq!(approvals, [[id]], "{what}: what the upstream saw of the approved call");
+        assert!(sightings[0].acts_on("delete_repo"), "{what}: the approved call is the gated one");
+    }
+
     pub(super) fn replay(&mut self, case: &Connection) {
         let what = format!("{} before {:?}", case.file, self.spy.language);
-        let raw = std::fs::read(corpus("raw").join(&case.file)).unwrap_or_else(|error| panic!("{what}: {error}"));
+        let Some(approved) = &case.after else {
+            self.replay_alone(case);
+            return;
+        };
+        let raw = read("raw", approved);
+        let send = |trap: &Self| {
+            let mut wire = Wire::connect(trap.gateway.proxy);
+            wire.send(&raw);
+            wire.answer().unwrap_or_else(|error| panic!("{what}: no answer to the approved call: {error}"))
+        };
+        let granted = send(self).expect(503, "approval_pending").approval();
+        self.grant(&granted);
+        for answer in self.replay_alone(case) {
+            // Only the answer that a key was used for another call names what it was used for.
+            let named = answer.header("holdpoint-approval").filter(|_| answer.code() != "idempotency_key_reused");
+            assert_ne!(named, Some(granted.as_str()), "{what}: rides the approval");
+        }
+        assert_eq!(send(self).expect(200, "").approval(), granted, "{what}: the approved call still runs");
+        self.check_release(&what, &granted);
+    }
+
+    fn replay_alone(&mut self, case: &Connection) -> Vec<Answer> {
+        let what = format!("{} before {:?}", case.file, self.spy.language);
+        let raw = read("raw", &case.file);
+        let mut answers = Vec::new();
         let before = case.counter.as_deref().map(|reason| (self.rejected(reason), self.settled_refusals()));
         let mut wire = Wire::connect(self.gateway.proxy);
         wire.send(&raw);
         if case.half_close {
-            wire.finish_sending();
+            drop(wire.closer().shutdown(Shutdown::Write));
         }
         for (place, expected) in case.answers.iter().enumerate() {
             let answer = wire.answer().unwrap_or_else(|error| panic!("{what}: no answer {place}: {error}"));
@@ -165,6 +213,7 @@ impl Trap {
             if !code.is_empty() {
                 assert_eq!(answer.code(), code, "{what}: answer {place}: {}", answer.text());
             }
+            answers.push(answer);
         }
         if case.closed {
             assert!(wire.is_closed(), "{what}: the connection must end");
@@ -189,12 +238,13 @@ impl Trap {
                 assert!(!raw.contains(text.as_str()), "{what}: `{text}` must not pass\n{raw}");
             }
         }
+        answers
     }
 
     /// Sends one body of the corpus as the call that is judged by its body.
     pub(super) fn replay_body(&mut self, case: &Body) {
         let what = format!("{} before {:?}", case.file, self.spy.language);
-        let body = std::fs::read(corpus("hostile").join(&case.file)).unwrap_or_else(|error| panic!("{what}: {error}"));
+        let body = read("hostile", &case.file);
         let reason = match case.expect.as_str() {
             "read" => None,
             // No bytes at all are no document to refuse: the call has no body, and a rule that reads one cannot be evaluated.

@@ -6,11 +6,11 @@
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::support::http::Answer;
-use crate::support::people::Call;
-use crate::support::spy::Language;
+use crate::spy::Language;
+use crate::support::http::{Answer, Wire};
+use crate::support::people::{Call, token};
 
-use super::trap::{Body, Trap, corpus, index};
+use crate::trap::{Body, Trap, index, read};
 
 /// A message of the corpus and what must come of it; `tests/corpus/mcp/README.md` says what each key means.
 #[derive(Debug, Deserialize)]
@@ -22,6 +22,7 @@ struct Message {
     #[serde(default)]
     headers: Vec<(String, Option<String>)>,
     answer: String,
+    after: Option<String>,
 }
 
 /// A gateway that takes the spy for an MCP server and tells callers of held calls almost at once that they are pending.
@@ -55,8 +56,19 @@ fn reason(code: &str) -> &str {
     }
 }
 
+/// Replays a message after another one was approved: it must not be let through by that approval, and the approved one runs once.
+fn check_after(trap: &mut Trap, what: &str, case: &Message, approved: &str) {
+    let send = |trap: &Trap| post(trap, &case.headers, approved.as_bytes()).send().expect(200, "");
+    let granted = send(trap).approval();
+    trap.grant(&granted);
+    let answer = check(trap, what, &case.headers, case.body.as_bytes(), &case.answer);
+    assert_ne!(answer.header("holdpoint-approval"), Some(granted.as_str()), "{what}: rides the approval");
+    assert_eq!(send(trap).header("holdpoint-source"), Some("upstream"), "{what}: the approved call still runs");
+    trap.check_release(what, &granted);
+}
+
 /// Sends a message and checks the answer, the counter, the trail, and what the spy saw.
-fn check(trap: &mut Trap, what: &str, headers: &[(String, Option<String>)], body: &[u8], expected: &str) {
+fn check(trap: &mut Trap, what: &str, headers: &[(String, Option<String>)], body: &[u8], expected: &str) -> Answer {
     let (code, rpc_code) = expected.split_once(' ').unwrap_or((expected, ""));
     let before = (trap.rejected(reason(code)), trap.rejected_in_all(), trap.refusals());
     let answer = post(trap, headers, body).send();
@@ -70,10 +82,12 @@ fn check(trap: &mut Trap, what: &str, headers: &[(String, Option<String>)], body
     assert_eq!(trap.rejected_in_all() - before.1, refused, "{what}: requests counted as refused");
     assert_eq!(trap.refusals() - before.2, refused, "{what}: records in the trail");
     if rpc_code.is_empty() {
-        return check_judged(what, expected, &answer);
+        check_judged(what, expected, &answer);
+        return answer;
     }
     assert_eq!(trap.rejected(reason(code)) - before.0, 1.0, "{what}: the counter `{}`", reason(code));
     check_refused(what, code, rpc_code, &answer);
+    answer
 }
 
 /// A message that was read and judged.
@@ -132,13 +146,15 @@ fn replay(row: &str) {
         let mut trap = trap(language);
         for case in messages.iter().filter(|case| case.row == row) {
             let what = format!("{row}: {} before {language:?}", case.what);
-            check(&mut trap, &what, &case.headers, case.body.as_bytes(), &case.answer);
+            match &case.after {
+                Some(approved) => check_after(&mut trap, &what, case, approved),
+                None => drop(check(&mut trap, &what, &case.headers, case.body.as_bytes(), &case.answer)),
+            }
         }
         for case in bodies.iter().filter(|case| case.row == row) {
             let what = format!("{} before {language:?}", case.file);
-            let body =
-                std::fs::read(corpus("hostile").join(&case.file)).unwrap_or_else(|error| panic!("{what}: {error}"));
-            check(&mut trap, &what, &[], &body, &expected_of(case));
+            let body = read("hostile", &case.file);
+            drop(check(&mut trap, &what, &[], &body, &expected_of(case)));
         }
         assert_eq!(trap.gateway.metric("holdpoint_calls_abandoned_total", &[]), 0.0);
     }
@@ -147,7 +163,7 @@ fn replay(row: &str) {
 #[test]
 fn every_row_of_the_mcp_corpus_has_a_test() {
     let messages: Vec<Message> = index("mcp");
-    let rows: Vec<String> = (1..=14).map(|row| format!("H{row}")).collect();
+    let rows: Vec<String> = (1..=14).chain([25]).map(|row| format!("H{row}")).collect();
     for case in &messages {
         assert!(rows.contains(&case.row), "{}: {} has no test", case.what, case.row);
     }
@@ -254,4 +270,46 @@ fn h13_depth_and_length_of_messages_are_refused() {
 #[test]
 fn h14_headers_that_contradict_the_body_are_refused_and_the_body_decides() {
     replay("H14");
+}
+
+#[test]
+fn h25_another_message_than_the_one_that_was_approved_asks_anew() {
+    replay("H25");
+}
+
+/// The ids that the gateway hands out are no rights: naming one opens nothing.
+#[test]
+fn h25_a_call_that_names_the_approval_of_another_asks_anew() {
+    let call = |meta: &Value, repo: &str| {
+        let params = json!({ "name": "delete_repo", "arguments": { "repo": repo }, "_meta": meta });
+        json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params }).to_string()
+    };
+    for language in Language::ALL {
+        let mut trap = trap(language);
+        let approved = call(&json!({}), "approved");
+        let granted = post(&trap, &[], approved.as_bytes()).send().expect(200, "").approval();
+        trap.grant(&granted);
+        let headers = [("holdpoint-approval".to_owned(), Some(granted.clone()))];
+        for (what, body) in [
+            ("in a header", call(&json!({}), "another")),
+            ("in the gateway's own part of `_meta`", call(&json!({ "dev.holdpoint/approvalId": granted }), "another")),
+            ("in an argument", call(&json!({}), &granted)),
+        ] {
+            let answer = check(&mut trap, what, &headers, body.as_bytes(), "held");
+            assert_ne!(answer.approval(), granted, "{what}");
+        }
+        // Another agent, with the very bytes that were approved.
+        let bytes = post(&trap, &[], approved.as_bytes()).bytes();
+        let theirs = String::from_utf8(bytes).expect("text").replace(&token("bot"), &token("other-bot"));
+        let mut wire = Wire::connect(trap.gateway.proxy);
+        wire.send(theirs.as_bytes());
+        let answer = wire.head().expect("an answer");
+        assert_ne!(answer.approval(), granted);
+        assert_eq!(trap.fresh_sightings().len(), 0, "the other agent's call is held");
+        // Retries of a call have ids of their own: it is the same call, and runs once.
+        let retried = approved.replace("\"id\":1", "\"id\":2");
+        let ran = post(&trap, &[], retried.as_bytes()).send().expect(200, "");
+        assert_eq!(ran.json()["id"], Value::Null, "the spies answer with a document of their own");
+        trap.check_release("a retry", &granted);
+    }
 }
