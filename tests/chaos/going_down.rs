@@ -1,5 +1,7 @@
 //! R10: the gateway is told to end with 1 000 calls parked and 50 on their way.
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
 use crate::actors::{Call, Client, Waiting, reviewer_of};
 use crate::spy::Manner;
 use crate::support::gateway::Gateway;
@@ -10,6 +12,19 @@ use crate::world::{SOON, World};
 const PARKED: usize = 1000;
 /// Calls that are being sent by then; the upstream answers one half of them in time.
 const RELEASING: usize = 50;
+
+/// Descriptors for the connections, here and in the gateway, which inherits the limit.
+const DESCRIPTORS: u64 = 4096;
+
+/// Lets this process, and those that it starts, open as many connections as the test holds.
+fn make_room_for_connections() {
+    let limit = getrlimit(Resource::Nofile);
+    let wanted = limit.maximum.map_or(DESCRIPTORS, |most| most.min(DESCRIPTORS));
+    if limit.current.is_some_and(|current| current < wanted) {
+        setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), ..limit })
+            .expect("a limit can be raised to its maximum");
+    }
+}
 
 /// Calls under way upstream: one half of them attached, the other sent by the gateway itself.
 fn release(world: &World, gateway: &Gateway) -> Vec<Waiting> {
@@ -41,6 +56,7 @@ fn count(world: &World, status: &str, outcome: &str) -> usize {
 
 #[test]
 fn r10_with_a_thousand_parked_and_fifty_being_sent_sigterm_loses_and_repeats_nothing() {
+    make_room_for_connections();
     let mut world = World::new("going-down", "5s");
     let mut gateway = world.start();
     let attached = release(&world, &gateway);
