@@ -21,6 +21,10 @@ mcp:
 leaving:
     cargo test --locked --test faults -- --ignored --nocapture leaving::
 
+# A thousand random crashes, and one at every sync, write and answer of the scripted runs. Takes hours.
+chaos:
+    cargo test --locked --test chaos -- --include-ignored --nocapture --test-threads 2
+
 # Format and lints alone.
 lint:
     cargo fmt --check

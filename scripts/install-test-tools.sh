@@ -6,7 +6,7 @@
 #   python3's venv           the Python SDK
 #   npm, jq                  the TypeScript client, and the recipes for curl
 #   kill                     signals to the gateway
-#   strace, unshare, mount   disks that fail or are full under the gateway
+#   strace, unshare, mount   disks that fail or are full under the gateway, and its end at every sync
 #   faketime                 clocks that are set while it runs
 #   slowhttptest             clients that are slow on purpose
 #   curl, openssl            the commands of the examples

@@ -177,8 +177,13 @@ type Recording = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// The answer to a released call. Its end is passed on only after the outcome is on disk; when the caller leaves in the middle, the
 /// rest is read in a task of its own, because what the upstream did does not depend on who still listens.
+///
+/// A caller that was told a length has the whole answer with its last byte, and waits for no end: so the last piece is kept back as
+/// well. An answer without a body has no piece to keep back, and is recorded before its head is passed on ([`has_ended`]).
 pub struct ReleasedBody {
     inner: Option<UpstreamBody>,
+    /// What completes the answer, until the outcome is on disk.
+    last: Option<Frame<Bytes>>,
     status: u16,
     release: Option<Release>,
     recording: Option<(Recording, Option<BoxError>)>,
@@ -188,7 +193,7 @@ pub struct ReleasedBody {
 impl ReleasedBody {
     /// The body of an answer with this status, whose end settles `release`.
     pub fn new(inner: UpstreamBody, status: u16, release: Release, tracker: TaskTracker) -> Self {
-        Self { inner: Some(inner), status, release: Some(release), recording: None, tracker }
+        Self { inner: Some(inner), last: None, status, release: Some(release), recording: None, tracker }
     }
 
     fn record(&mut self, sent: Sent, error: Option<BoxError>) {
@@ -196,6 +201,11 @@ impl ReleasedBody {
             self.recording = Some((Box::pin(release.finish(sent, None)), error));
         }
     }
+}
+
+/// Whether everything of an upstream's answer was read: whoever was told its length knows that it is whole.
+pub fn has_ended(body: &UpstreamBody) -> bool {
+    body.is_end_stream() || body.size_hint().exact() == Some(0)
 }
 
 impl std::fmt::Debug for ReleasedBody {
@@ -216,13 +226,17 @@ impl Body for ReleasedBody {
                 let error = error.take();
                 this.recording = None;
                 this.inner = None;
-                return Poll::Ready(error.map(Err));
+                return Poll::Ready(error.map(Err).or(this.last.take().map(Ok)));
             }
             let Some(inner) = &mut this.inner else {
                 return Poll::Ready(None);
             };
-            match ready!(Pin::new(inner).poll_frame(cx)) {
-                Some(Ok(frame)) => return Poll::Ready(Some(Ok(frame))),
+            match ready!(Pin::new(&mut *inner).poll_frame(cx)) {
+                Some(Ok(frame)) if !has_ended(inner) => return Poll::Ready(Some(Ok(frame))),
+                Some(Ok(frame)) => {
+                    this.last = Some(frame);
+                    this.record(Sent::Answered(this.status), None);
+                }
                 Some(Err(error)) => {
                     let sent = Sent::Lost(format!("the upstream broke off in the middle of its answer: {error}"));
                     this.record(sent, Some(error));
@@ -230,7 +244,7 @@ impl Body for ReleasedBody {
                 None => this.record(Sent::Answered(this.status), None),
             }
             if this.recording.is_none() {
-                return Poll::Ready(None);
+                return Poll::Ready(this.last.take().map(Ok));
             }
         }
     }
@@ -240,7 +254,11 @@ impl Body for ReleasedBody {
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.inner.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
+        let kept = self.last.as_ref().and_then(Frame::data_ref).map_or(0, |data| data.len() as u64);
+        match &self.inner {
+            Some(inner) if kept == 0 => inner.size_hint(),
+            Some(_) | None => SizeHint::with_exact(kept),
+        }
     }
 }
 

@@ -26,7 +26,7 @@ use crate::telemetry::metrics::{UpstreamMetrics, UpstreamOutcome};
 use crate::telemetry::stopwatch::Stopwatch;
 
 use super::answer;
-use super::body::{AnswerBody, CallBody, PromptBody, ReleasedBody};
+use super::body::{AnswerBody, CallBody, PromptBody, ReleasedBody, has_ended};
 use super::routes::Upstream;
 use super::surface::Surface;
 
@@ -173,7 +173,8 @@ async fn release_to_its_end(
     match dispatch(upstream, request, id).await {
         Ok(response) => {
             let status = response.status();
-            let mut response = match without_result(protocol, status) {
+            let without_body = has_ended(response.body()).then(|| Sent::Answered(status.as_u16()));
+            let mut response = match without_result(protocol, status).or(without_body) {
                 Some(sent) => {
                     release.finish(sent, None).await;
                     response.map(AnswerBody::Upstream)

@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::home::Home;
 use super::http::Answer;
 use super::people::{Agent, Call, Reviewer};
-use super::wait::{until, until_true};
+use super::wait::until;
 
 /// Lines that a child has written, as they come.
 #[derive(Debug, Clone, Default)]
@@ -77,33 +77,45 @@ impl Gateway {
     }
 
     /// As [`Gateway::start`], by a command that becomes it.
-    pub(crate) fn of(mut command: Command) -> Self {
+    pub(crate) fn of(command: Command) -> Self {
+        Self::try_start(command).unwrap_or_else(|said| panic!("the gateway ended: {said}"))
+    }
+
+    /// As [`Gateway::of`].
+    ///
+    /// # Errors
+    /// It ended before it was ready: how, and its log.
+    pub(crate) fn try_start(mut command: Command) -> Result<Self, String> {
         let mut child = command.spawn().expect("the binary can be started");
         let log = Lines::of(child.stderr.take().expect("its standard error is piped"));
-        let mut gateway = Self {
-            child,
-            log,
-            proxy: SocketAddr::from(([127, 0, 0, 1], 0)),
-            admin: SocketAddr::from(([127, 0, 0, 1], 0)),
-        };
-        gateway.proxy = gateway.bound("proxy");
-        gateway.admin = gateway.bound("admin");
-        until_true("the gateway is ready", || gateway.get("/readyz").status == 200);
-        gateway
+        let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
+        let mut gateway = Self { child, log, proxy: nowhere, admin: nowhere };
+        gateway.proxy = gateway.bound("proxy")?;
+        gateway.admin = gateway.bound("admin")?;
+        let ready = Call::new(gateway.admin, "GET", "/readyz");
+        until("the gateway is ready", || match ready.try_send() {
+            Ok(answer) => (answer.status == 200).then_some(Ok(())),
+            Err(_) => gateway.ended().map(Err),
+        })?;
+        Ok(gateway)
+    }
+
+    /// How it ended, and its log.
+    fn ended(&mut self) -> Option<String> {
+        let status = self.child.try_wait().expect("a child can be waited for")?;
+        Some(format!("{status}:\n{}", self.log.text()))
     }
 
     /// The address of a listener, from the log.
-    fn bound(&mut self, surface: &str) -> SocketAddr {
+    fn bound(&mut self, surface: &str) -> Result<SocketAddr, String> {
         until(&format!("the {surface} listener is announced"), || {
-            if let Ok(Some(status)) = self.child.try_wait() {
-                panic!("the gateway ended with {status}:\n{}", self.log.text());
-            }
-            self.log.all().iter().find_map(|line| {
+            let listening = self.log.all().iter().find_map(|line| {
                 let line: Value = serde_json::from_str(line).ok()?;
                 let fields = line.get("fields").unwrap_or(&line);
                 (fields["message"] == "listening" && fields["surface"] == surface)
                     .then(|| fields["address"].as_str()?.parse().ok())?
-            })
+            });
+            listening.map(Ok).or_else(|| self.ended().map(Err))
         })
     }
 

@@ -191,7 +191,7 @@ fn connection(mut stream: TcpStream, shared: &Shared) {
 }
 
 /// Reads one request; `None` at the end of the connection.
-pub(super) fn read_request(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<Hit> {
+pub(crate) fn read_request(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<Hit> {
     let head = take_past(stream, buffer, b"\r\n\r\n")?;
     let head = String::from_utf8_lossy(&head).into_owned();
     let mut lines = head.split("\r\n");

@@ -1,0 +1,153 @@
+//! The upstream: writes down what arrives before it does anything else, then does what the call's own body asks for.
+
+use std::io::{Read as _, Write as _};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::history::{History, What, Who};
+use crate::support::origin::read_request;
+
+/// How long [`Manner::Wait`] waits at most.
+const WAIT_MAX: Duration = Duration::from_secs(120);
+
+/// What the upstream does with a call; the call's body says it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Manner {
+    /// Answers.
+    Answer,
+    /// Answers after so many milliseconds.
+    After(u64),
+    /// Answers with a status alone.
+    Empty,
+    /// Closes without an answer.
+    Close,
+    /// Answers once [`Spy::go_on`] is called.
+    Wait,
+    /// Never answers.
+    Never,
+}
+
+impl Manner {
+    /// As a body says it.
+    pub(crate) fn text(self) -> String {
+        match self {
+            Manner::Answer => "answer".to_owned(),
+            Manner::After(millis) => format!("after {millis}"),
+            Manner::Empty => "empty".to_owned(),
+            Manner::Close => "close".to_owned(),
+            Manner::Wait => "wait".to_owned(),
+            Manner::Never => "never".to_owned(),
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Shared {
+    history: History,
+    arrived: AtomicUsize,
+    over: AtomicBool,
+    go_on: Mutex<bool>,
+    changed: Condvar,
+}
+
+/// The upstream. Stops listening when dropped.
+#[derive(Debug)]
+pub(crate) struct Spy {
+    /// Where it listens.
+    pub(crate) address: SocketAddr,
+    shared: Arc<Shared>,
+}
+
+impl Spy {
+    /// On a free port.
+    pub(crate) fn start(history: History) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
+        let address = listener.local_addr().expect("a bound socket has an address");
+        let shared = Arc::new(Shared {
+            history,
+            arrived: AtomicUsize::new(0),
+            over: AtomicBool::new(false),
+            go_on: Mutex::new(false),
+            changed: Condvar::new(),
+        });
+        let of_listener = shared.clone();
+        std::thread::spawn(move || {
+            for stream in listener.incoming().map_while(Result::ok) {
+                if of_listener.over.load(Ordering::SeqCst) {
+                    return;
+                }
+                let shared = of_listener.clone();
+                std::thread::spawn(move || connection(stream, &shared));
+            }
+        });
+        Self { address, shared }
+    }
+
+    /// How many calls have arrived.
+    pub(crate) fn arrived(&self) -> usize {
+        self.shared.arrived.load(Ordering::SeqCst)
+    }
+
+    /// Lets the calls go on that [`Manner::Wait`] stopped, and all later ones.
+    pub(crate) fn go_on(&self) {
+        *self.shared.go_on.lock().expect("nobody panics with the flag") = true;
+        self.shared.changed.notify_all();
+    }
+}
+
+impl Drop for Spy {
+    fn drop(&mut self) {
+        self.shared.over.store(true, Ordering::SeqCst);
+        self.go_on();
+        // Wakes the listener, which then ends.
+        drop(TcpStream::connect_timeout(&self.address, Duration::from_secs(1)));
+    }
+}
+
+fn connection(mut stream: TcpStream, shared: &Shared) {
+    let mut buffer = Vec::new();
+    while let Some(request) = read_request(&mut stream, &mut buffer) {
+        let body = String::from_utf8_lossy(&request.body).into_owned();
+        let said: Value = serde_json::from_str(&body).unwrap_or_default();
+        shared.history.write(Who::Spy, What::Hit { method: request.method, target: request.target, body });
+        shared.arrived.fetch_add(1, Ordering::SeqCst);
+        let (manner, millis) = match said["manner"].as_str().unwrap_or_default().split_once(' ') {
+            Some((manner, millis)) => (manner.to_owned(), millis.parse().unwrap_or(0)),
+            None => (said["manner"].as_str().unwrap_or_default().to_owned(), 0),
+        };
+        match manner.as_str() {
+            "close" => {
+                drop(stream.shutdown(Shutdown::Both));
+                return;
+            }
+            // The upstream is slow: no test waits for this.
+            "after" => std::thread::sleep(Duration::from_millis(millis)),
+            "wait" => {
+                let flag = shared.go_on.lock().expect("nobody panics with the flag");
+                drop(shared.changed.wait_timeout_while(flag, WAIT_MAX, |go_on| !*go_on));
+            }
+            "never" => {
+                // Until the other side has had enough.
+                drop(stream.read(&mut [0; 1]));
+                return;
+            }
+            _ => {}
+        }
+        if manner == "empty" {
+            if stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").is_err() {
+                return;
+            }
+            continue;
+        }
+        let body = serde_json::json!({ "call": said["call"] }).to_string();
+        let head =
+            format!("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n", body.len());
+        if stream.write_all(format!("{head}{body}").as_bytes()).is_err() {
+            return;
+        }
+    }
+}
