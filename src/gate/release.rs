@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::domain::approval::{Approval, Command, Execution, PermitFate, Refusal, ReleaseMode, State};
+use crate::domain::approval::{Approval, Command, PermitFate, Refusal, State, rules};
 use crate::domain::call::Fingerprint;
 use crate::domain::id::ApprovalId;
 use crate::store::{Applied, StoredResult};
@@ -291,11 +291,12 @@ impl Gate {
         }
     }
 
-    /// Starts the release of a detached call in a task of its own, if that is what the approval now asks for.
+    /// Starts the release of a detached call in a task of its own, if that is what the approval now asks for: it was never tried,
+    /// or its permit came back and the pause after that is over.
     pub(super) fn release_if_ready(&self, approval: &Approval) {
-        let detached = approval.call().is_some_and(|call| call.release == ReleaseMode::Detached);
-        let unsent = matches!(approval.execution, Execution::Held);
-        if detached && unsent && matches!(approval.state, State::Approved(_)) {
+        let now = self.now();
+        let in_time = |(from, until): (_, Option<_>)| now >= from && until.is_none_or(|until| now < until);
+        if rules::ready(approval).is_some_and(in_time) {
             let (gate, id) = (self.clone(), approval.id);
             self.spawn("detached release", async move {
                 if let Err(error) = gate.release_detached(id).await {
