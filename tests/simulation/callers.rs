@@ -42,6 +42,14 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
+    /// Returns when its caller has had enough, or never.
+    async fn leaving(&self) {
+        match self.leaves {
+            Some(millis) => tokio::time::sleep(Duration::from_millis(millis)).await,
+            None => std::future::pending().await,
+        }
+    }
+
     fn random(shared: &Shared) -> Self {
         shared.throw(|dice| {
             let tool = *dice.pick(&TOOLS);
@@ -93,7 +101,8 @@ pub(crate) fn comes(shared: &Arc<Shared>, gateways: &Arc<Gateways>, number: u64)
             let caller = number * 100 + round;
             let plan = if round == 0 { plan.clone() } else { Plan { leaves: None, ..plan.clone() } };
             let request = plan.request(caller);
-            let answer = attend(&shared, &gateway, caller, &plan, ask(&shared, &gateway, &plan, request)).await;
+            let asks = ask(&shared, &gateway, &plan, request);
+            let answer = attend(&shared, &gateway, caller, &plan, plan.leaving(), asks).await;
             let comes_back = match answer {
                 Answer::Pending(_) | Answer::Left | Answer::Broken | Answer::Draining | Answer::Failed(_) => true,
                 Answer::Released(_, Sent::NotSent(_)) | Answer::Full => true,
@@ -136,16 +145,17 @@ pub(crate) fn comes_back_to_an_approval(shared: &Arc<Shared>, gateways: &Arc<Gat
                 },
             }
         };
-        attend(&shared, &gateway, number * 100, &plan, rejoins).await;
+        attend(&shared, &gateway, number * 100, &plan, plan.leaving(), rejoins).await;
     });
 }
 
-/// Keeps the books on one caller.
-async fn attend(
+/// Keeps the books on one caller, who hangs up when `leaves` is over.
+pub(crate) async fn attend(
     shared: &Arc<Shared>,
     gateway: &Gateway,
     caller: u64,
     plan: &Plan,
+    leaves: impl Future<Output = ()>,
     ask: impl Future<Output = Result<Answer, Error>>,
 ) -> Answer {
     let since = shared.millis();
@@ -153,12 +163,6 @@ async fn attend(
         shadow.note(|| format!("caller {caller} at gateway {}: {plan:?}", gateway.number));
         shadow.caller_begins(caller);
     });
-    let leaves = async {
-        match plan.leaves {
-            Some(millis) => tokio::time::sleep(Duration::from_millis(millis)).await,
-            None => std::future::pending().await,
-        }
-    };
     let answer = tokio::select! {
         biased;
         () = gateway.gone.cancelled() => Answer::Broken,

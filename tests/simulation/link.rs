@@ -256,7 +256,11 @@ impl Link {
             }
             Some(Fault::Unavailable) | None => done,
         };
-        pause(plan.after).await;
+        match &inner.shared.turns {
+            // What was done and what is known of it are two moments.
+            Some(turns) => turns.wait(format!("gateway {} hears of {}", inner.node, asked.describe())).await,
+            None => pause(plan.after).await,
+        }
         if inner.severed.load(Ordering::Relaxed) {
             return None;
         }

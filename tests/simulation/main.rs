@@ -9,6 +9,7 @@ mod callers;
 mod conformance;
 mod dice;
 mod gateways;
+mod interleavings;
 mod link;
 mod model;
 mod people;
@@ -17,4 +18,8 @@ mod shadow;
 mod tables;
 mod turns;
 mod upstream;
+mod wakeups;
 mod world;
+
+// The waiters are compiled here too, and name the domain as the crate does.
+use holdpoint::domain;

@@ -41,6 +41,8 @@ pub(crate) enum Plant {
     QuorumOfOne,
     /// Timers run ahead of their deadline.
     EarlyExpiry,
+    /// A decision is kept, and whoever made it is told that it was so before: nobody is woken.
+    WakesNobody,
 }
 
 /// What is stored.

@@ -36,6 +36,10 @@ impl Upstream {
     fn fate(&self, protocol: Protocol) -> Fate {
         let calm = self.shared.is_calm();
         self.shared.throw(|dice| {
+            if self.shared.turns.is_some() {
+                let told = Some(Sent::Answered(200));
+                return Fate { before: Duration::ZERO, after: Duration::ZERO, reached: Reached::Arrived, told };
+            }
             let before = Duration::from_millis(if dice.chance(50) { 0 } else { dice.within(1, 200) });
             let slow = dice.chance(15);
             let after = Duration::from_millis(if slow { dice.within(1_000, 6_000) } else { dice.within(0, 300) });
@@ -76,7 +80,7 @@ impl Upstream {
                 self.shared.account(|shadow, _| shadow.lost_track(id));
                 std::future::pending::<()>().await;
             }
-            () = tokio::time::sleep(fate.after) => {}
+            () = self.answer_after(fate.after) => {}
         }
         let Some(sent) = fate.told else {
             self.shared.account(|shadow, _| shadow.lost_track(id));
@@ -98,9 +102,18 @@ impl Upstream {
         Some((id, sent))
     }
 
+    async fn answer_after(&self, time: Duration) {
+        match &self.shared.turns {
+            Some(turns) => turns.wait("the upstream answers").await,
+            None => tokio::time::sleep(time).await,
+        }
+    }
+
     /// A process that is gone connects to nothing.
     async fn alive_after(&self, time: Duration) {
-        tokio::time::sleep(time).await;
+        if !time.is_zero() {
+            tokio::time::sleep(time).await;
+        }
         if self.gone.is_cancelled() {
             std::future::pending::<()>().await;
         }

@@ -166,6 +166,9 @@ impl Draft<'_> {
         {
             self.append(event);
         }
+        if self.plant == Some(Plant::WakesNobody) && stands.status() != next.status() {
+            return Applied::Same(next);
+        }
         Applied::Changed(next)
     }
 
@@ -282,7 +285,8 @@ fn planted(plant: Plant, stands: &Approval, command: &Command) -> Approval {
         | Plant::Resurrection
         | Plant::RecoveryForgets
         | Plant::SilentChange
-        | Plant::EarlyExpiry => {}
+        | Plant::EarlyExpiry
+        | Plant::WakesNobody => {}
     }
     if plant == Plant::QuorumOfOne
         && let Some(slot) = from.terms.approvers.first_mut()
