@@ -7,6 +7,7 @@
 
 mod callers;
 mod conformance;
+mod detached;
 mod dice;
 mod gateways;
 mod interleavings;

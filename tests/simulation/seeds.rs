@@ -13,7 +13,7 @@ const SEEDS: u64 = 256;
 const TAIL: usize = 80;
 
 #[expect(clippy::disallowed_methods, reason = "the seed to replay comes from whoever runs the tests")]
-fn number_from(variable: &str) -> Option<u64> {
+pub(crate) fn number_from(variable: &str) -> Option<u64> {
     let text = std::env::var(variable).ok()?;
     Some(text.parse().unwrap_or_else(|_| panic!("`{variable}={text}` is no number: give a seed such as 17")))
 }

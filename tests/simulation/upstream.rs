@@ -2,6 +2,7 @@
 //! tells the gate what came of it.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -35,6 +36,11 @@ struct Fate {
 impl Upstream {
     fn fate(&self, protocol: Protocol) -> Fate {
         let calm = self.shared.is_calm();
+        let one_less = |refusals: u64| refusals.checked_sub(1);
+        if self.shared.refusals.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less).is_ok() {
+            let told = Some(Sent::NotSent("connection refused".to_owned()));
+            return Fate { before: Duration::ZERO, after: Duration::ZERO, reached: Reached::Nothing, told };
+        }
         self.shared.throw(|dice| {
             if self.shared.turns.is_some() {
                 let told = Some(Sent::Answered(200));

@@ -3,7 +3,7 @@
 //! Everything runs on one thread with tokio's paused time, and every choice comes from the seed: a seed replays exactly.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -41,6 +41,8 @@ pub(crate) struct Shared {
     pub(crate) tasks: TaskTracker,
     /// Nothing fails any more, and nobody comes.
     pub(crate) calm: AtomicBool,
+    /// How many attempts to send are refused before anything else happens.
+    pub(crate) refusals: AtomicU64,
     /// Who may go on next, where that is chosen from outside instead of by delays.
     pub(crate) turns: Option<Turns>,
 }
@@ -67,6 +69,7 @@ impl Shared {
             start: Instant::now(),
             tasks: TaskTracker::new(),
             calm: AtomicBool::new(turns.is_some()),
+            refusals: AtomicU64::new(0),
             turns,
         })
     }
