@@ -17,6 +17,11 @@ mcp:
     ./scripts/test-mcp.sh
     ./scripts/test-mcp.sh --conformance
 
+# 10 000 seeds of the simulation, and deeper searches through the orders of the gate's steps. A failing seed says how to replay it.
+simulate seeds='10000' orders='2000':
+    HOLDPOINT_SIM_SEEDS={{seeds}} HOLDPOINT_SIM_FROM=0 cargo test --locked --release --test simulation -- --nocapture as_many_seeds
+    HOLDPOINT_SIM_ORDERS={{orders}} cargo test --locked --release --test simulation -- --nocapture as_many_orders
+
 # Format and lints alone.
 lint:
     cargo fmt --check

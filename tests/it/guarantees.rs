@@ -20,7 +20,7 @@ fn read(name: &str) -> String {
 fn rows() -> BTreeSet<String> {
     let invariants = (1..=20).map(|n| format!("I{n}"));
     let hostile = (1..=29).filter(|n| ![23, 25, 27].contains(n)).map(|n| format!("H{n}"));
-    let faults = ["R2", "R6", "R8", "R10", "R12", "R13"].map(str::to_owned);
+    let faults = ["R2", "R6", "R8", "R10", "R12", "R13", "R14"].map(str::to_owned);
     invariants.chain(hostile).chain(faults).collect()
 }
 
