@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use holdpoint::domain::approval::{Approval, Canceller, Execution, PermitFate, State as Decided, Status};
+use holdpoint::domain::approval::{Approval, Canceller, Execution, PermitFate, ReleaseMode, State as Decided, Status};
 use holdpoint::domain::audit::{Event, EventKind};
 
 use super::{Closed, Seen, Shadow, brief, fills, slots_of};
@@ -49,7 +49,10 @@ impl Shadow {
         let changes = expected.len() as u64;
         let (before, after) = (old.caller.waiting, new.caller.waiting);
         match (before, after) {
-            (0, 1..) => expected.push(EventKind::CallerJoined),
+            (0, 1..) => {
+                expected.push(EventKind::CallerJoined);
+                self.came_in_time(new, events);
+            }
             (1.., 0) => expected.push(EventKind::CallerLeft),
             (0, 0) | (1.., 1..) => {}
         }
@@ -60,6 +63,17 @@ impl Shadow {
         self.must(several || moves <= 1, || format!("one command made {moves} changes: {}", brief(new)));
         let kinds: Vec<EventKind> = events.iter().map(|event| event.kind).collect();
         self.must(kinds == expected, || format!("records {kinds:?} for changes {expected:?}: {}", brief(new)));
+    }
+
+    /// Nobody comes to a grant that is over: by waiting they would keep it alive.
+    fn came_in_time(&mut self, new: &Approval, events: &[&Event]) {
+        let untried = new.call().is_some_and(|call| call.release == ReleaseMode::Detached)
+            && matches!(new.execution, Execution::Held);
+        let Some(until) = new.grant_expires_at().filter(|_| !untried) else { return };
+        let came = events.iter().find(|event| event.kind == EventKind::CallerJoined).map(|event| event.at);
+        self.must(came.is_none_or(|came| came < until), || {
+            format!("came back to a grant that is over: {}", brief(new))
+        });
     }
 
     /// The decision and the votes for it.
