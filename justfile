@@ -25,6 +25,11 @@ leaving:
 chaos:
     cargo test --locked --test chaos -- --include-ignored --nocapture --test-threads 2
 
+# 10 000 seeds of the simulation, and deeper searches through the orders of the gate's steps. A failing seed says how to replay it.
+simulate seeds='10000' orders='2000':
+    HOLDPOINT_SIM_SEEDS={{seeds}} HOLDPOINT_SIM_FROM=0 cargo test --locked --release --test simulation -- --nocapture as_many_seeds
+    HOLDPOINT_SIM_ORDERS={{orders}} cargo test --locked --release --test simulation -- --nocapture as_many_orders
+
 # Format and lints alone.
 lint:
     cargo fmt --check

@@ -26,7 +26,7 @@ use crate::domain::audit::{Actor, Event, EventKind};
 use crate::domain::time::{Clock, Timestamp};
 use crate::gate::intake::known_rules;
 use crate::gate::measured::MeasuredStore;
-use crate::gate::{self, Gate, Parts};
+use crate::gate::{self, Gate, OsRandom, Parts};
 use crate::listener::{self, BindError, Listener, PeerInfo, TlsError, TlsState};
 use crate::proxy::Proxy;
 use crate::proxy::surface::Surface;
@@ -162,6 +162,7 @@ pub async fn start_with_clock(config: Config, origin: Origin, clock: Arc<dyn Clo
     let gate = Gate::new(Parts {
         store: Arc::new(MeasuredStore::new(store.clone(), metrics.clone(), clock.clone())),
         clock,
+        random: Arc::new(OsRandom),
         limits: build::limits(&config),
         sealer,
         sender: Arc::new(DetachedSender { surface: surface.clone() }),

@@ -235,10 +235,11 @@ impl Gate {
                 Some(_) | None => return Ok(approval),
             }
             tokio::select! {
+                biased;
                 () = waiter.woken() => {}
-                () = tokio::time::sleep(POLL_INTERVAL) => {}
-                () = tokio::time::sleep_until(deadline) => return self.approval(id).await,
                 () = self.draining() => return self.approval(id).await,
+                () = tokio::time::sleep_until(deadline) => return self.approval(id).await,
+                () = tokio::time::sleep(POLL_INTERVAL) => {}
             }
         }
     }

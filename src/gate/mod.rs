@@ -12,8 +12,11 @@ pub mod parking;
 mod random;
 pub mod release;
 mod sweeper;
+mod sync;
 pub mod tools;
 mod waiters;
+#[cfg(test)]
+mod waiters_tests;
 pub mod waiting;
 
 use std::future::Future;
@@ -36,7 +39,7 @@ use crate::store::seal::Sealer;
 use crate::store::{self, Applied, Store};
 use crate::telemetry::metrics::Metrics;
 
-pub use random::{fill_random, random_token};
+pub use random::{OsRandom, Random, fill_random, random_token};
 use release::{DETACHED_RELEASES_MAX, Sender};
 use tools::ToolMemory;
 use waiters::Waiters;
@@ -90,6 +93,8 @@ pub struct Parts {
     pub store: Arc<dyn Store>,
     /// Where `now` comes from.
     pub clock: Arc<dyn Clock>,
+    /// Where ids and tokens come from.
+    pub random: Arc<dyn Random>,
     /// The policy to begin with.
     pub policy: Arc<CompiledPolicy>,
     /// The limits to begin with.
@@ -115,6 +120,7 @@ pub struct Gate {
 struct Inner {
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
+    random: Arc<dyn Random>,
     policy: ArcSwap<CompiledPolicy>,
     limits: ArcSwap<Limits>,
     sealer: Sealer,
@@ -163,6 +169,7 @@ impl Gate {
         let inner = Inner {
             store: parts.store,
             clock: parts.clock,
+            random: parts.random,
             policy: ArcSwap::new(parts.policy),
             limits: ArcSwap::from_pointee(parts.limits),
             sealer: parts.sealer,
@@ -238,19 +245,21 @@ impl Gate {
 
     /// 256 random bits as text, for cookies, CSRF tokens and links.
     pub fn random_token(&self) -> String {
-        random_token()
+        let mut bytes = [0; 32];
+        self.inner.random.fill(&mut bytes);
+        random::token(&bytes)
     }
 
     /// A new id for a request that arrived at `now`.
     pub fn new_request_id(&self, now: Timestamp) -> RequestId {
         let mut random = [0; 16];
-        fill_random(&mut random);
+        self.inner.random.fill(&mut random);
         RequestId::new(now, random)
     }
 
     fn new_approval_id(&self) -> ApprovalId {
         let mut random = [0; 16];
-        fill_random(&mut random);
+        self.inner.random.fill(&mut random);
         ApprovalId::new(self.now(), random)
     }
 

@@ -3,10 +3,30 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
+/// Where ids and tokens come from. The running gateway has the operating system's; a simulation hands in one that repeats.
+pub trait Random: Send + Sync + 'static {
+    /// Fills `bytes` with what nobody can guess and nobody has had.
+    fn fill(&self, bytes: &mut [u8]);
+}
+
+/// The operating system's random source.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct OsRandom;
+
+impl Random for OsRandom {
+    fn fill(&self, bytes: &mut [u8]) {
+        fill_random(bytes);
+    }
+}
+
 /// 256 random bits as text.
 pub fn random_token() -> String {
     let mut bytes = [0_u8; 32];
     fill_random(&mut bytes);
+    token(&bytes)
+}
+
+pub(super) fn token(bytes: &[u8; 32]) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
 

@@ -63,8 +63,9 @@ impl Gate {
         self.spawn(name, async move {
             loop {
                 tokio::select! {
-                    () = tokio::time::sleep(interval) => {}
+                    biased;
                     () = gate.inner.drain.cancelled() => return,
+                    () = tokio::time::sleep(interval) => {}
                 }
                 if let Err(error) = sweep(gate.clone()).await {
                     tracing::error!(sweep = name, %error, "a sweep failed; it will run again");

@@ -73,10 +73,12 @@ impl Waiting {
             }
             let id = approval.id;
             tokio::select! {
+                // In this order: what can be told beats being sent away, at the end of patience too.
+                biased;
                 () = self.waiter.woken() => {}
-                () = tokio::time::sleep(POLL_INTERVAL) => {}
-                () = tokio::time::sleep_until(deadline) => return Ok(None),
                 () = gate.inner.drain.cancelled() => return Ok(Some(Held::Draining(Some(approval.clone())))),
+                () = tokio::time::sleep_until(deadline) => return Ok(None),
+                () = tokio::time::sleep(POLL_INTERVAL) => {}
             }
             self.approval = gate.approval(id).await?.ok_or(Error::Vanished(id))?;
         }

@@ -20,7 +20,7 @@ fn read(name: &str) -> String {
 fn rows() -> BTreeSet<String> {
     let invariants = (1..=20).map(|n| format!("I{n}"));
     let hostile = (1..=30).map(|n| format!("H{n}"));
-    let faults = ["R1", "R2", "R5", "R6", "R7", "R8", "R9", "R10", "R12", "R13"].map(str::to_owned);
+    let faults = ["R1", "R2", "R5", "R6", "R7", "R8", "R9", "R10", "R12", "R13", "R14"].map(str::to_owned);
     invariants.chain(hostile).chain(faults).collect()
 }
 

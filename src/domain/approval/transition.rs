@@ -1,7 +1,7 @@
 //! The one function that moves an approval.
 
 use super::decision::Ballot;
-use super::{Approval, Caller, Canceller, PermitFate, Settlement, State, Status, decision, event, execution};
+use super::{Approval, Caller, Canceller, PermitFate, Settlement, State, Status, decision, event, execution, rules};
 use crate::domain::audit::{Event, EventKind};
 use crate::domain::call::{Fingerprint, PayloadHash};
 use crate::domain::identity::{AgentId, Channel, Reviewer};
@@ -204,7 +204,7 @@ pub fn transition(approval: &Approval, command: &Command, now: Timestamp) -> Res
         Command::Expire { deadline } => decision::expire(approval, *deadline, now),
         Command::Cancel { by, reason } => decision::cancel(approval, by, reason.as_deref(), now),
         Command::MarkStale { revision } => decision::mark_stale(approval, revision, now),
-        Command::CallerJoined => Ok(caller_joined(approval, now)),
+        Command::CallerJoined => caller_joined(approval, now),
         Command::CallerLeft => Ok(caller_left(approval, now)),
         Command::BeginRelease { agent, fingerprint, revision } => {
             execution::begin(approval, agent, *fingerprint, revision, now)
@@ -231,13 +231,17 @@ pub(super) fn change(approval: &Approval, event: Option<Event>, edit: impl FnOnc
     Step::Change(Box::new(Transition { next, event }))
 }
 
-// Waiting is not part of the machine: callers come and go in every state, also after the decision.
+// Waiting is not part of the machine: callers come and go in every state, also after the decision. A grant that is over stays
+// over, though: it lasts as long as somebody waits, so whoever comes after its end would bring it back by coming.
 
-fn caller_joined(approval: &Approval, now: Timestamp) -> Step {
+fn caller_joined(approval: &Approval, now: Timestamp) -> Result<Step, Refusal> {
+    if matches!(approval.state, State::Approved(_)) && !rules::grant_lasts(approval, now) {
+        return Err(Refusal::GrantOver);
+    }
     let before = approval.caller.waiting;
-    let Some(waiting) = before.checked_add(1) else { return Step::Same };
+    let Some(waiting) = before.checked_add(1) else { return Ok(Step::Same) };
     let event = (before == 0).then(|| event::caller(approval, EventKind::CallerJoined, now));
-    change(approval, event, |next| next.caller = Caller { waiting, left_at: None })
+    Ok(change(approval, event, |next| next.caller = Caller { waiting, left_at: None }))
 }
 
 fn caller_left(approval: &Approval, now: Timestamp) -> Step {

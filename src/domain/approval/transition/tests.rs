@@ -3,8 +3,8 @@ use std::fmt::Write as _;
 use proptest::prelude::*;
 
 use super::super::samples::{
-    action, approved, at, decision, failed, nobody_waits, parked, rejected, releasing, resolved, reviewer, slot,
-    succeeded, unknown, vote,
+    action, approved, at, decision, detached, failed, nobody_waits, parked, rejected, releasing, resolved, reviewer,
+    slot, succeeded, unknown, vote,
 };
 use super::super::{Execution, State};
 use super::*;
@@ -311,4 +311,23 @@ fn the_first_decision_stands_whatever_comes_after_it() {
     assert_eq!(rejected().state, State::Rejected(decision()));
     let after = transition(&rejected(), &approve("bob", &["finance"]), at(11));
     assert_eq!(after, Err(Refusal::AlreadyClosed(Status::Rejected)));
+}
+
+#[test]
+fn whoever_comes_back_after_a_grant_is_over_does_not_bring_it_back() {
+    let (in_time, late) = (at(59), at(60));
+    let returned = || approved(failed(PermitFate::Returned));
+    for left in [nobody_waits(approved(Execution::Held)), nobody_waits(returned()), nobody_waits(approved(releasing()))]
+    {
+        assert!(
+            matches!(transition(&left, &Command::CallerJoined, in_time), Ok(Step::Change(_))),
+            "{:?}",
+            left.execution
+        );
+        assert_eq!(transition(&left, &Command::CallerJoined, late), Err(Refusal::GrantOver), "{:?}", left.execution);
+    }
+    // It lasts while somebody waits who was there before, and without end for a detached call that was never tried.
+    for lasts in [approved(Execution::Held), detached(nobody_waits(approved(Execution::Held)))] {
+        assert!(matches!(transition(&lasts, &Command::CallerJoined, late), Ok(Step::Change(_))));
+    }
 }
