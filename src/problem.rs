@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 
 use crate::domain::approval::{Approval, Refusal};
 use crate::gate;
+use crate::store;
 
 /// What a caller is asked to wait when the store is away.
 const STORE_RETRY_SECONDS: u64 = 5;
@@ -323,20 +324,18 @@ impl IntoResponse for Problem {
 
 impl From<gate::Error> for Problem {
     fn from(error: gate::Error) -> Self {
-        // The cause is for the log; a caller learns that nothing was sent or decided.
-        tracing::error!(%error, "the gate failed");
+        tracing::error!(%error, "the gate failed"); // The cause is for the log alone.
         match error {
-            gate::Error::Store(crate::store::Error::Unsure(_)) => Problem::new(
-                Code::StoreUnavailable,
-                "the approval store broke while it wrote, so it cannot be told whether this was written down; nothing was sent. \
-                 The gateway ends; ask it again once it has been restarted",
-            )
-            .retry_after(STORE_RETRY_SECONDS),
-            gate::Error::Store(_) => Problem::new(
-                Code::StoreUnavailable,
-                "the approval store cannot be used at this moment; nothing was sent or decided",
-            )
-            .retry_after(STORE_RETRY_SECONDS),
+            gate::Error::Store(why) => {
+                let detail = match why {
+                    store::Error::Unsure(_) => {
+                        "whether this was written down cannot be told; the gateway ends, look again later"
+                    }
+                    _ => "the approval store cannot be used at this moment; nothing was decided",
+                };
+                Problem::new(Code::StoreUnavailable, format!("{detail}; nothing was sent"))
+                    .retry_after(STORE_RETRY_SECONDS)
+            }
             gate::Error::List(refused) => Problem::new(Code::ToolsRefused, refused.to_string()),
             gate::Error::Vanished(_) | gate::Error::Unreadable(_) | gate::Error::Seal | gate::Error::TaskLost => {
                 Problem::new(Code::Internal, "the gateway failed; nothing was sent by this request")
