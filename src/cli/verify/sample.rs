@@ -11,6 +11,7 @@ use crate::domain::call::Protocol;
 use crate::domain::identity::AgentId;
 use crate::domain::policy::{CompiledPolicy, Rule, VerdictKind};
 use crate::domain::time::Clock as _;
+use crate::domain::tools::Claims;
 use crate::gate::intake::{Body, Call, viewed};
 use crate::protocol::json::{Limits, confusable_with, read};
 use crate::protocol::target::{Lookup, RequestTarget, TemplateSet};
@@ -158,6 +159,8 @@ impl Sample {
             target: &target,
             headers: &headers,
             protocol,
+            // The scratch upstreams list no tools.
+            claims: if self.is_mcp() { Claims::Unknown } else { Claims::NoTool },
         };
         let body = args.as_ref().map_or(Body::Absent, Body::Read);
         viewed(&call, body, SystemClock.now(), |view| {
