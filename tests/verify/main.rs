@@ -1,6 +1,8 @@
 //! `holdpoint verify`, run as an operator runs it: on the examples, on the shipped policies, and on configurations with a weakness
 //! planted, for which it must say so. And that it leaves alone what is the operator's.
 
+#![expect(clippy::disallowed_methods, reason = "tests write configurations and read what became of them")]
+
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -180,7 +182,8 @@ fn the_shipped_policy_for_cloud_operations_holds() {
 fn a_sound_configuration_is_shown_to_the_last_check() {
     let home = Home::new(GATED, "finance", REST);
     let report = all_hold(&home.config());
-    for check in ["gate.quorum", "gate.redacted", "gate.outsiders", "gate.own_call", "hostile.body", "secrets.upstream"] {
+    for check in ["gate.quorum", "gate.redacted", "gate.outsiders", "gate.own_call", "hostile.body", "secrets.upstream"]
+    {
         assert!(results(&report, check).iter().all(|(_, result)| *result == "pass"), "{check}: {report:#}");
     }
     for check in ["restart.parked", "restart.unknown", "gate.expired", "limits.queue", "limits.body", "audit.intact"] {
@@ -244,8 +247,7 @@ fn what_cannot_be_run_ends_with_2_and_says_why() {
 
 #[test]
 fn the_operators_store_ports_and_upstreams_are_left_alone() {
-    let listeners: Vec<TcpListener> =
-        (0..3).map(|_| TcpListener::bind(("127.0.0.1", 0)).expect("a port")).collect();
+    let listeners: Vec<TcpListener> = (0..3).map(|_| TcpListener::bind(("127.0.0.1", 0)).expect("a port")).collect();
     let ports: Vec<u16> = listeners.iter().map(|one| one.local_addr().expect("bound").port()).collect();
     // All three are in use for as long as it runs, and nobody may knock.
     let lines = format!(
