@@ -1,6 +1,8 @@
 //! `holdpoint verify`, run as an operator runs it: on the examples, on the shipped policies, and on configurations with a weakness
 //! planted, for which it must say so. And that it leaves alone what is the operator's.
 
+#![expect(clippy::disallowed_methods, reason = "tests write configurations and read what became of them")]
+
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

@@ -1,6 +1,6 @@
 //! Who may decide about a parked call.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::cli::verify::report::{Check, DEFECT, Finding, Report};
 use crate::cli::verify::sample::Sample;
@@ -125,7 +125,7 @@ fn quorum(world: &World<'_>, rule: &Rule, id: &str) -> anyhow::Result<Finding> {
         }
         let standing = world.approval(id)?;
         let votes = standing["votes"].as_array().map_or(0, Vec::len);
-        if votes == 1 && standing["status"] == Value::from("pending") {
+        if votes == 1 && standing["status"] == "pending" {
             let shown = format!("`{}` approved 4 times and counts once of {needed}", reviewer.reviewer.id);
             return Ok(Finding::pass(shown));
         }

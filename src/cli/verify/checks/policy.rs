@@ -8,7 +8,6 @@ use crate::cli::verify::search::Search;
 use crate::cli::verify::world::{World, is_the_upstreams};
 use crate::config::policies::{PolicyPath, load_policies};
 use crate::config::settings::{Config, Mode};
-use crate::domain::policy::VerdictKind;
 use crate::domain::policy::cases::{self, CasesFile};
 
 const ENFORCED: Check = Check { id: "policy.enforced", claim: "verdicts are enforced, not only recorded" };
@@ -103,14 +102,14 @@ pub(super) fn default(world: &World<'_>, search: &Search<'_>, report: &mut Repor
         let before = world.recorder.count();
         let answer = world.once(&sample)?;
         let passed = is_the_upstreams(&answer) || world.recorder.count() > before;
-        let judged = sample.judge(world.config, world.policy);
-        let finding = match (passed, judged.map(|judged| judged.kind)) {
-            (false, _) => Finding::pass(format!("{} was answered {}", sample.shown(), answer.status)),
-            (true, Some(VerdictKind::Allowed)) | (true, _) => Finding::fail(
+        let finding = if passed {
+            Finding::fail(
                 "a call that no rule names is refused or asks for approval",
                 format!("{} arrived at the upstream", sample.shown()),
                 "write `default: block` (or `require_approval`) in a policy file, and rules for what may pass",
-            ),
+            )
+        } else {
+            Finding::pass(format!("{} was answered {}", sample.shown(), answer.status))
         };
         report.add(DEFAULT, Some(&subject), finding);
     }
