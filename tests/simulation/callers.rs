@@ -8,6 +8,7 @@ use holdpoint::domain::approval::Status;
 use holdpoint::domain::call::Protocol;
 use holdpoint::domain::identity::AgentId;
 use holdpoint::domain::policy::{Decision, VerdictKind};
+use holdpoint::domain::tools::Claims;
 use holdpoint::gate::Error;
 use holdpoint::gate::held::{HeldRequest, arguments};
 use holdpoint::gate::intake::{Body, Entry};
@@ -187,7 +188,7 @@ pub(crate) async fn ask(
     let order = {
         let value = request.value().expect("what is called is JSON");
         let body = value.as_ref().and_then(|value| arguments(request.protocol, value)).map_or(Body::Absent, Body::Read);
-        let entry = Entry::new(gate, &policy, request.facts(), now);
+        let entry = Entry::new(gate, &policy, request.facts(Claims::NoTool), now);
         let Decision::Verdict(verdict) = entry.judge(body, Stopwatch::start()) else { panic!("the body was read") };
         match verdict.kind {
             VerdictKind::Allowed | VerdictKind::Audit => {
