@@ -1,6 +1,7 @@
 //! The corpora and what once broke a property, through the same functions as the fuzz targets.
 
-use crate::properties::tree::Tree;
+use crate::bodies;
+use crate::properties::tree::{Spelling, Tree};
 use crate::properties::{self, lenses, seeds};
 
 /// Bytes that mean something in one of the formats.
@@ -56,6 +57,16 @@ fn policy_files_are_refused_with_a_place_or_judge_every_call() {
 #[test]
 fn event_streams_are_read_alike_in_any_pieces() {
     replay("sse", 4);
+}
+
+#[test]
+fn generated_bodies_are_read_as_by_others_and_are_calls_to_everybody_or_to_nobody() {
+    let mut choice = Spelling(7);
+    for _ in 0..3_000 {
+        let body = bodies::body(&mut choice);
+        properties::json::check(&body);
+        properties::mcp::check(&body);
+    }
 }
 
 #[test]
