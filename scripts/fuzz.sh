@@ -34,7 +34,7 @@ for target in "${targets[@]}"; do
     if [ "$target" = policy ]; then longest=16384; fi
     result=ok
     cargo fuzz run "${build[@]}" "$target" -- -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 -max_len="$longest" \
-        -dict="fuzz/dictionaries/$target.dict" -print_final_stats=1 2>&1 | tee "$logs/$target" | grep -vE '^#[0-9]+\s+(NEW|REDUCE|pulse)' || true
+        -dict="fuzz/dictionaries/$target.dict" -print_final_stats=1 2>&1 | tee "$logs/$target" | grep --line-buffered -vE '^#[0-9]+\s+(NEW|REDUCE|pulse)' || true
     if ! grep -q '^Done ' "$logs/$target"; then result=FAILED; status=1; fi
     executions=$(sed -n 's/^stat::number_of_executed_units: *//p' "$logs/$target" | tail -n 1)
     covered=$(grep -oE ' cov: [0-9]+' "$logs/$target" | tail -n 1)
