@@ -52,3 +52,7 @@ deny:
 # The crate's documentation.
 docs:
     RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --lib
+
+# Every fuzz target for so many seconds, from the corpora of the tests.
+fuzz seconds="60":
+    ./scripts/fuzz.sh {{ seconds }}

@@ -50,13 +50,15 @@ pub struct Reader {
     line: usize,
     /// The last event ended with a carriage return and nothing behind it: a line feed that comes next belongs to that.
     after_return: bool,
+    /// No event has been handed out yet.
+    at_start: bool,
     max: usize,
 }
 
 impl Reader {
     /// A reader for events of at most `max` bytes.
     pub fn new(max: usize) -> Self {
-        Self { buffer: BytesMut::new(), scanned: 0, line: 0, after_return: false, max }
+        Self { buffer: BytesMut::new(), scanned: 0, line: 0, after_return: false, at_start: true, max }
     }
 
     /// Adds what arrived.
@@ -88,7 +90,7 @@ impl Reader {
                 self.after_return = end == self.buffer.len() && self.buffer[end - 1] == b'\r';
                 let raw = self.buffer.split_to(end).freeze();
                 (self.scanned, self.line) = (0, 0);
-                return Ok(Some(parse(&raw)));
+                return Ok(Some(parse(&raw, std::mem::take(&mut self.at_start))));
             }
             (self.scanned, self.line) = (end, end);
         }
@@ -105,8 +107,10 @@ impl Reader {
     }
 }
 
-fn parse(raw: &Bytes) -> Event {
+fn parse(raw: &Bytes, at_start: bool) -> Event {
     let text = String::from_utf8_lossy(raw);
+    // Clients drop a byte order mark that starts the stream; an event behind one must not go unseen.
+    let text = text.strip_prefix('\u{FEFF}').filter(|_| at_start).unwrap_or(&text);
     let (mut data, mut id): (Option<String>, Option<String>) = (None, None);
     // `lines` ends lines at line feeds only.
     for line in text.split(['\n', '\r']).filter(|line| !line.is_empty()) {

@@ -49,6 +49,16 @@ fn fields_are_read_as_the_specification_says() {
 }
 
 #[test]
+fn a_byte_order_mark_hides_no_event_at_the_start_and_is_text_later() {
+    assert_eq!(whole("\u{feff}data: a\n\ndata: b\n\n"), [data("a"), data("b")]);
+    assert_eq!(whole("\u{feff}\n\ndata: a\n\n"), [(None, None), data("a")]);
+    assert_eq!(whole("\u{feff}\u{feff}data: a\n\n"), [(None, None)]);
+    assert_eq!(whole("data: a\n\n\u{feff}data: b\n\n"), [data("a"), (None, None)]);
+    let (events, raw) = read(&["\u{feff}data: a\n\n".as_bytes()], 64).expect("small");
+    assert_eq!((events, raw.as_slice()), (vec![data("a")], "\u{feff}data: a\n\n".as_bytes()), "passed on as it came");
+}
+
+#[test]
 fn every_line_end_ends_a_line() {
     for end in ["\n", "\r", "\r\n"] {
         let text = ["data: a", "data: b", "", "data: c", "", ""].join(end);
