@@ -148,7 +148,6 @@ impl Gate {
             return settled(Held::Full(Overflow::HeldBytes));
         };
         let (park, request) = self.prepare(order)?;
-        let request = request.compact();
         let own_id = park.approval.id;
         // Before the row exists: a decision that comes at once still wakes.
         let waiter = self.waiters().subscribe(own_id);

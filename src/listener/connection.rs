@@ -123,7 +123,7 @@ where
 {
     let service = (context.make)(&peer);
     let connection = http1_builder(&context.options).serve_connection(TokioIo::new(stream), service);
-    drive(connection, &context, &peer).await;
+    drive(Box::pin(connection), &context, &peer).await;
     drop(place);
 }
 
@@ -161,16 +161,16 @@ pub(super) async fn over_tls<M, S, B>(
     let stream = TokioIo::new(stream);
     if is_http2 {
         let connection = http2_builder(&context.options, &context.tracker).serve_connection(stream, service);
-        drive(connection, &context, &peer).await;
+        drive(Box::pin(connection), &context, &peer).await;
     } else {
         let connection = http1_builder(&context.options).serve_connection(stream, service);
-        drive(connection, &context, &peer).await;
+        drive(Box::pin(connection), &context, &peer).await;
     }
     drop(place);
 }
 
-async fn drive<M>(connection: impl Connection, context: &Context<M>, peer: &PeerInfo) {
-    let mut connection = std::pin::pin!(connection);
+/// The connection is boxed, because a future has room for each of its arguments twice: once as given, once as used.
+async fn drive<M>(mut connection: Pin<Box<impl Connection>>, context: &Context<M>, peer: &PeerInfo) {
     let mut cancelled = std::pin::pin!(context.shutdown.cancelled());
     // Whatever wakes this task wakes all of it, and a task has one waker: so the shutdown is waited for from the first time on,
     // and looked at again only when it has come.

@@ -284,9 +284,10 @@ impl Proxy {
                 let (rule, shown) = *terms;
                 let Rest { idempotency_key, trace, .. } = context;
                 let trace_id = Some(trace.trace_id());
+                let request = request.compact();
                 let order = Order { request: request.clone(), rule, shown, idempotency_key, trace_id, patience };
                 // Boxed, so that a held call keeps little more in memory than its place in the queue.
-                Box::pin(self.park(order, request.compact(), upstream, patience)).await
+                Box::pin(self.park(order, request, upstream, patience)).await
             }
         }
     }

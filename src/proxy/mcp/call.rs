@@ -190,11 +190,11 @@ impl Proxy {
         let streams = post.accepts_stream();
         let cancellable = self.in_flight.note(&post.request.agent, &post.upstream.name, post.session(), &about.id);
         let upstream = post.upstream.clone();
-        let request = post.request.clone();
-        let order = order(post.request, terms, trace_id, Patience::Wait(budget));
+        let request = post.request.compact();
+        let order = order(request.clone(), terms, trace_id, Patience::Wait(budget));
         let waiting = match Box::pin(self.gate.enter(order)).await {
             Ok(Entered::Settled(held)) => return Box::pin(self.conclude(*held, &about, &upstream, request)).await,
-            Ok(Entered::Waiting(waiting)) => Kept::new(&self.gate, *waiting, about.revision),
+            Ok(Entered::Waiting(waiting)) => Kept::new(&self.gate, waiting, about.revision),
             Err(error) => return about.answer(Problem::from(error)),
         };
         let mut held = HeldCall { about, upstream, waiting, cancellable, budget, token, round };

@@ -13,12 +13,12 @@ use crate::protocol::mcp::Revision;
 /// approval stands, for the next identical call.
 pub(super) struct Kept {
     gate: Gate,
-    waiting: Option<Waiting>,
+    waiting: Option<Box<Waiting>>,
     withdraws: bool,
 }
 
 impl Kept {
-    pub(super) fn new(gate: &Gate, waiting: Waiting, revision: Revision) -> Self {
+    pub(super) fn new(gate: &Gate, waiting: Box<Waiting>, revision: Revision) -> Self {
         Self { gate: gate.clone(), waiting: Some(waiting), withdraws: revision.is_stateless() }
     }
 
@@ -62,7 +62,7 @@ impl Drop for Kept {
     }
 }
 
-async fn withdraw(gate: &Gate, waiting: Waiting) -> Approval {
+async fn withdraw(gate: &Gate, waiting: Box<Waiting>) -> Approval {
     let agent = waiting.request().agent.clone();
     let approval = waiting.give_up().await;
     match gate.withdraw_unwatched(approval.id, &agent).await {

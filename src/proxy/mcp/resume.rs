@@ -88,7 +88,7 @@ impl Proxy {
         let Some(id) = read_id(&place.id) else { return unknown() };
         let about = About { id, tool: place.tool, revision: Revision::November2025 };
         let waiting = match self.gate.rejoin(place.approval, &call.agent, |body| with_id(body, &about.id)).await {
-            Ok(Some(Entered::Waiting(waiting))) => *waiting,
+            Ok(Some(Entered::Waiting(waiting))) => waiting,
             Ok(Some(Entered::Settled(held))) => {
                 return match answer::problem_of(&held, self.gate.now()) {
                     Some(problem) => about.answer(problem),
