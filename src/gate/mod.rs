@@ -31,7 +31,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::domain::approval::{Approval, Command, State};
 use crate::domain::audit::Event;
-use crate::domain::id::{ApprovalId, RequestId};
+use crate::domain::id::ApprovalId;
 use crate::domain::identity::AgentId;
 use crate::domain::policy::CompiledPolicy;
 use crate::domain::time::{Clock, Timestamp};
@@ -241,26 +241,6 @@ impl Gate {
     /// Reads one approval.
     pub async fn approval(&self, id: ApprovalId) -> Result<Option<Approval>, Error> {
         Ok(self.inner.store.approval(id).await?)
-    }
-
-    /// 256 random bits as text, for cookies, CSRF tokens and links.
-    pub fn random_token(&self) -> String {
-        let mut bytes = [0; 32];
-        self.inner.random.fill(&mut bytes);
-        random::token(&bytes)
-    }
-
-    /// A new id for a request that arrived at `now`.
-    pub fn new_request_id(&self, now: Timestamp) -> RequestId {
-        let mut random = [0; 16];
-        self.inner.random.fill(&mut random);
-        RequestId::new(now, random)
-    }
-
-    fn new_approval_id(&self) -> ApprovalId {
-        let mut random = [0; 16];
-        self.inner.random.fill(&mut random);
-        ApprovalId::new(self.now(), random)
     }
 
     /// Why the configuration on disk is not the one in force; `None` when it is.

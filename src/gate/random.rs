@@ -3,6 +3,10 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
+use super::Gate;
+use crate::domain::id::{ApprovalId, RequestId};
+use crate::domain::time::Timestamp;
+
 /// Where ids and tokens come from. The running gateway has the operating system's; a simulation hands in one that repeats.
 pub trait Random: Send + Sync + 'static {
     /// Fills `bytes` with what nobody can guess and nobody has had.
@@ -16,6 +20,29 @@ pub struct OsRandom;
 impl Random for OsRandom {
     fn fill(&self, bytes: &mut [u8]) {
         fill_random(bytes);
+    }
+}
+
+impl Gate {
+    /// 256 random bits as text, for cookies, CSRF tokens and links.
+    pub fn random_token(&self) -> String {
+        let mut bytes = [0; 32];
+        self.inner.random.fill(&mut bytes);
+        token(&bytes)
+    }
+
+    /// A new id for a request that arrived at `now`.
+    pub fn new_request_id(&self, now: Timestamp) -> RequestId {
+        let mut random = [0; 16];
+        self.inner.random.fill(&mut random);
+        RequestId::new(now, random)
+    }
+
+    /// A new id for an approval that is made now.
+    pub(super) fn new_approval_id(&self) -> ApprovalId {
+        let mut random = [0; 16];
+        self.inner.random.fill(&mut random);
+        ApprovalId::new(self.now(), random)
     }
 }
 
