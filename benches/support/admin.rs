@@ -51,6 +51,7 @@ impl Admin {
     }
 
     /// The member `pending` of the queue's figures.
+    #[allow(dead_code, reason = "not every benchmark asks")]
     pub(crate) async fn pending(&mut self) -> io::Result<u64> {
         let stats = self.json("/v1/approvals/stats").await?;
         stats["pending"].as_u64().ok_or_else(|| io::Error::other(format!("no figure in {stats}")))
@@ -83,6 +84,7 @@ pub(crate) fn unexpected(what: &str, answer: &Message) -> io::Error {
 }
 
 /// The value that `share` of the sorted ones do not exceed.
+#[allow(dead_code, reason = "not every benchmark measures time")]
 pub(crate) fn quantile(sorted: &[std::time::Duration], share: f64) -> std::time::Duration {
     sorted[((sorted.len() - 1) as f64 * share) as usize]
 }
