@@ -39,6 +39,10 @@ lint:
 bench:
     cargo bench --locked
 
+# A mixed load for half an hour, or as many minutes as are named: fails when memory or descriptors grow.
+soak minutes='30':
+    cargo bench --locked --bench soak -- --minutes {{minutes}}
+
 # The gateway with a small built-in backend and a few parked calls.
 demo:
     cargo run --locked --release -- demo

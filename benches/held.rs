@@ -1,10 +1,13 @@
-//! What held MCP calls cost: memory for each, and CPU for keeping them all alive.
+//! What held calls cost: memory for each, CPU for keeping them all alive, and the time from a decision to the upstream.
 //!
 //! `cargo bench --bench held` holds 10 000 calls on event streams, each an approval of its own, and measures for 60 s; `-- --calls N`
 //! changes their number. It needs as many open files and one more for each call in two processes. Without `--bench` (as `cargo test`
 //! runs it) it holds a few for a moment, which shows that the measurement works.
+//!
+//! `-- --http` holds 15 000 calls of plain HTTP instead, and then approves them all at once.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a benchmark prints its result")]
+#![expect(clippy::disallowed_methods, reason = "a benchmark measures time")]
 
 use std::io;
 use std::net::SocketAddr;
@@ -20,12 +23,17 @@ use tokio::task::JoinSet;
 use tokio_util::task::TaskTracker;
 
 use support::process::{Cores, Gateway, Proxy, TOKEN};
+use support::released;
 
 mod support {
+    pub(crate) mod admin;
+    pub(crate) mod http;
     pub(crate) mod process;
+    pub(crate) mod released;
 }
 
 const CALLS: usize = 10_000;
+const CALLS_OVER_HTTP: usize = 15_000;
 /// Held first, so that what is needed once is not counted for each.
 const CALLS_BEFORE: usize = 200;
 const CALLS_WHEN_TESTED: usize = 20;
@@ -36,7 +44,13 @@ const BEGINS_WITHIN: Duration = Duration::from_secs(60);
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    match measure(&arguments) {
+    let outcome = match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        ["origin", address] => {
+            tokio::runtime::Runtime::new().and_then(|runtime| runtime.block_on(support::released::origin(address)))
+        }
+        _ => measure(&arguments),
+    };
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("nothing was measured: {error}");
@@ -47,16 +61,25 @@ fn main() -> ExitCode {
 
 fn measure(arguments: &[String]) -> io::Result<()> {
     let is_benchmark = arguments.iter().any(|argument| argument == "--bench");
+    let over_http = arguments.iter().any(|argument| argument == "--http");
     let calls = match arguments.iter().position(|argument| argument == "--calls") {
         Some(place) => arguments.get(place + 1).and_then(|number| number.parse().ok()).ok_or_else(|| {
             io::Error::other("`--calls` needs a number, as in `cargo bench --bench held -- --calls 5000`")
         })?,
+        None if is_benchmark && over_http => CALLS_OVER_HTTP,
         None if is_benchmark => CALLS,
         None => CALLS_WHEN_TESTED,
     };
     let (before, watched) = if is_benchmark { (CALLS_BEFORE, 60) } else { (1, 1) };
     let cores = Cores::pin();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    let folder = tempfile::tempdir()?;
+    if over_http || !is_benchmark {
+        runtime.block_on(released::measure(before, calls, folder.path(), cores.as_ref()))?;
+    }
+    if over_http {
+        return Ok(());
+    }
     let folder = tempfile::tempdir()?;
     // Nothing is ever sent, so nothing needs to listen there.
     let nobody: SocketAddr = SocketAddr::from(([127, 0, 0, 1], 9));

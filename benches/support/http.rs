@@ -10,23 +10,56 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio_util::task::TaskTracker;
 
-/// Heads and bodies here are far smaller; anything larger is a mistake in the measurement.
-const MESSAGE_BYTES_MAX: usize = 16 * 1024;
+/// Room for a request or an answer of a call from the start.
+const BUFFER_BYTES: usize = 16 * 1024;
+/// A page of the queue has some hundred KiB; anything larger is a mistake in the measurement.
+const MESSAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// Reads messages off a connection, keeping what was read beyond one for the next.
-struct Messages {
-    stream: TcpStream,
+pub(crate) struct Messages {
+    pub(crate) stream: TcpStream,
     buffer: Vec<u8>,
 }
 
+/// A whole message.
+#[allow(dead_code, reason = "not every benchmark reads what it is told")]
+pub(crate) struct Message {
+    pub(crate) head: String,
+    pub(crate) body: String,
+}
+
 impl Messages {
-    fn new(stream: TcpStream) -> io::Result<Self> {
+    pub(crate) fn new(stream: TcpStream) -> io::Result<Self> {
         stream.set_nodelay(true)?;
-        Ok(Self { stream, buffer: Vec::with_capacity(MESSAGE_BYTES_MAX) })
+        Ok(Self { stream, buffer: Vec::with_capacity(BUFFER_BYTES) })
+    }
+
+    /// One of many that mostly wait: with room for nothing until something comes.
+    #[allow(dead_code, reason = "not every benchmark holds connections")]
+    pub(crate) fn small(stream: TcpStream) -> Self {
+        Self { stream, buffer: Vec::new() }
     }
 
     /// The head of the next message, once its body has been read as well; `None` at the end.
     async fn next(&mut self) -> io::Result<Option<String>> {
+        let Some((head, length)) = self.whole().await? else { return Ok(None) };
+        let text = String::from_utf8_lossy(&self.buffer[..head]).into_owned();
+        self.buffer.drain(..head + length);
+        Ok(Some(text))
+    }
+
+    /// The next message; `None` at the end.
+    #[allow(dead_code, reason = "not every benchmark reads what it is told")]
+    pub(crate) async fn message(&mut self) -> io::Result<Option<Message>> {
+        let Some((head, length)) = self.whole().await? else { return Ok(None) };
+        let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+        let message = Message { head: text(&self.buffer[..head]), body: text(&self.buffer[head..head + length]) };
+        self.buffer.drain(..head + length);
+        Ok(Some(message))
+    }
+
+    /// Reads until a message is whole; how long its head and its body are.
+    async fn whole(&mut self) -> io::Result<Option<(usize, usize)>> {
         let mut whole = None;
         loop {
             if whole.is_none() {
@@ -35,9 +68,7 @@ impl Messages {
             if let Some((head, length)) = whole
                 && self.buffer.len() >= head + length
             {
-                let text = String::from_utf8_lossy(&self.buffer[..head]).into_owned();
-                self.buffer.drain(..head + length);
-                return Ok(Some(text));
+                return Ok(Some((head, length)));
             }
             if self.buffer.len() > MESSAGE_BYTES_MAX {
                 return Err(io::Error::new(io::ErrorKind::InvalidData, "a message is larger than any that is sent"));
@@ -64,6 +95,7 @@ fn head_and_length(bytes: &[u8]) -> io::Result<Option<(usize, usize)>> {
 }
 
 /// Answers every request with `body`, and counts them.
+#[allow(dead_code, reason = "not every benchmark has one")]
 pub(crate) async fn origin(listener: TcpListener, body: &'static str, count: Arc<AtomicU64>) -> io::Result<()> {
     let answer =
         format!("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}", body.len());
@@ -87,6 +119,7 @@ pub(crate) async fn origin(listener: TcpListener, body: &'static str, count: Arc
 ///
 /// # Errors
 /// When a connection fails or an answer is not 200: then nothing was measured.
+#[allow(dead_code, reason = "not every benchmark loads")]
 pub(crate) async fn load(address: SocketAddr, request: Arc<[u8]>, connections: u64, requests: u64) -> io::Result<()> {
     let left = Arc::new(AtomicU64::new(requests));
     let mut callers = JoinSet::new();

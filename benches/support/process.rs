@@ -12,6 +12,8 @@ use sha2::{Digest as _, Sha256};
 
 /// The agent's token in the gateway's configuration.
 pub(crate) const TOKEN: &str = "bench-agent-token-that-protects-nothing";
+/// The reviewer's, likewise.
+pub(crate) const REVIEWER_TOKEN: &str = "bench-reviewer-token-that-protects-nothing";
 /// How often a child is asked whether it serves, and the pause in between: 20 s in all.
 const READY_TRIES: u32 = 400;
 const READY_PAUSE: Duration = Duration::from_millis(50);
@@ -70,33 +72,40 @@ pub(crate) enum Gateway {
     Http,
     /// An MCP server.
     Mcp,
+    /// Both.
+    Both,
 }
 
 impl Gateway {
     fn upstream_and_route(self, origin: SocketAddr) -> String {
-        match self {
-            Gateway::Http => format!(
-                "upstreams:
-  payments:
+        let http = format!(
+            "  payments:
     url: http://{origin}
-    tools: [ {{ call: \"POST /refunds\", tool: payments.refund }} ]
-routes: [ {{ path: /, upstream: payments }} ]
+    tools:
+      - {{ call: \"POST /refunds\", tool: payments.refund }}
+      - {{ call: \"POST /payouts\", tool: payments.payout }}
+      - {{ call: \"POST /accounts/delete\", tool: payments.delete_account }}
+      - {{ call: \"POST /reminders\", tool: payments.reminder }}
 "
-            ),
-            Gateway::Mcp => format!(
-                "upstreams:
-  tools: {{ url: \"http://{origin}/mcp\", protocol: mcp }}
-routes: [ {{ path: /mcp, upstream: tools }} ]
-limits: {{ pending_per_agent_max: 100000 }}
-"
-            ),
-        }
+        );
+        let mcp = format!("  tools: {{ url: \"http://{origin}/mcp\", protocol: mcp }}\n");
+        let (http_route, mcp_route) = ("{ path: /, upstream: payments }", "{ path: /mcp, upstream: tools }");
+        let (upstreams, routes) = match self {
+            Gateway::Http => (http, http_route.to_owned()),
+            Gateway::Mcp => (mcp, mcp_route.to_owned()),
+            Gateway::Both => (http + &mcp, format!("{http_route}, {mcp_route}")),
+        };
+        format!("upstreams:\n{upstreams}routes: [ {routes} ]\nlimits: {{ pending_per_agent_max: 100000 }}\n")
     }
 }
 
 /// A proxy in a process of its own; ends when dropped.
 pub(crate) struct Proxy {
+    #[allow(dead_code, reason = "not every benchmark calls")]
     pub(crate) address: SocketAddr,
+    /// Where the gateway is asked by reviewers; the floor has no such place and names its own.
+    #[allow(dead_code, reason = "not every benchmark reviews")]
+    pub(crate) admin: SocketAddr,
     child: Child,
 }
 
@@ -115,10 +124,19 @@ impl Proxy {
         let address = free_address()?;
         let mut command = Command::new(std::env::current_exe()?);
         command.args(["floor", &address.to_string(), &origin.to_string()]);
-        Self::start(command, address, cores)
+        Self::start(command, address, address, cores)
     }
 
-    /// Starts the gateway before `origin`, with its files in `folder` and a policy that allows by name.
+    /// Starts this very program as the server behind the gateway, with everything else that makes load.
+    #[allow(dead_code, reason = "not every benchmark has one in a process of its own")]
+    pub(crate) fn origin() -> io::Result<Self> {
+        let address = free_address()?;
+        let mut command = Command::new(std::env::current_exe()?);
+        command.args(["origin", &address.to_string()]);
+        Self::start(command, address, address, None)
+    }
+
+    /// Starts the gateway before `origin`, with its files in `folder` (its store is [`STORE`] there) and a policy by name.
     pub(crate) fn gateway(kind: Gateway, origin: SocketAddr, folder: &Path, cores: Option<&Cores>) -> io::Result<Self> {
         let (address, admin) = (free_address()?, free_address()?);
         write(&folder.join("policy.yaml"), POLICY)?;
@@ -128,16 +146,16 @@ impl Proxy {
                 text
             })
         };
-        let (agent, reviewer) = (digest(TOKEN), digest("bench-reviewer-token-that-protects-nothing"));
+        let (agent, reviewer) = (digest(TOKEN), digest(REVIEWER_TOKEN));
         let folder_path = folder.display();
         let config = format!(
             "version: 1
 proxy: {{ listen: \"{address}\" }}
 admin: {{ listen: \"{admin}\" }}
-store: sqlite://{folder_path}/holdpoint.db
+store: sqlite://{folder_path}/{STORE}
 policies: [ policy.yaml ]
 agents: [ {{ id: bench, token_sha256: \"{agent}\" }} ]
-reviewers: [ {{ id: alice, token_sha256: \"{reviewer}\" }} ]
+reviewers: [ {{ id: alice, groups: [ finance ], token_sha256: \"{reviewer}\" }} ]
 {}",
             kind.upstream_and_route(origin)
         );
@@ -145,17 +163,17 @@ reviewers: [ {{ id: alice, token_sha256: \"{reviewer}\" }} ]
         write(&path, &config)?;
         let mut command = Command::new(env!("CARGO_BIN_EXE_holdpoint"));
         command.arg("serve").arg("-c").arg(path);
-        Self::start(command, address, cores)
+        Self::start(command, address, admin, cores)
     }
 
-    fn start(command: Command, address: SocketAddr, cores: Option<&Cores>) -> io::Result<Self> {
+    fn start(command: Command, address: SocketAddr, admin: SocketAddr, cores: Option<&Cores>) -> io::Result<Self> {
         let mut command = match cores {
             Some(cores) => cores.run(&command),
             None => command,
         };
         // One worker each, as in the figures that the ratio is compared with.
         command.env("TOKIO_WORKER_THREADS", "1").stdin(Stdio::null()).stdout(Stdio::null());
-        let mut proxy = Self { address, child: command.spawn()? };
+        let mut proxy = Self { address, admin, child: command.spawn()? };
         for _ in 0..READY_TRIES {
             if TcpStream::connect(address).is_ok() {
                 return Ok(proxy);
@@ -176,7 +194,14 @@ reviewers: [ {{ id: alice, token_sha256: \"{reviewer}\" }} ]
         rss.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "/proc/PID/status has no VmRSS"))
     }
 
+    /// How many descriptors the process has open.
+    #[allow(dead_code, reason = "one benchmark of several asks")]
+    pub(crate) fn descriptors(&self) -> io::Result<usize> {
+        std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).map(Iterator::count)
+    }
+
     /// CPU time of the process so far, user and system, in clock ticks (10 ms).
+    #[allow(dead_code, reason = "not every benchmark asks")]
     pub(crate) fn cpu_ticks(&self) -> io::Result<u64> {
         let stat = read(Path::new(&format!("/proc/{}/stat", self.child.id())))?;
         // The second field is the program's name in parentheses and may contain anything.
@@ -188,6 +213,16 @@ reviewers: [ {{ id: alice, token_sha256: \"{reviewer}\" }} ]
         }
     }
 }
+
+/// How busy the machine is, for the reader of the figures.
+#[allow(dead_code, reason = "not every benchmark says")]
+pub(crate) fn load_average() -> String {
+    let text = read(Path::new("/proc/loadavg")).unwrap_or_default();
+    text.split_whitespace().next().unwrap_or("unknown").to_owned()
+}
+
+/// The gateway's store in its folder.
+pub(crate) const STORE: &str = "holdpoint.db";
 
 /// Rules by name, of which one allows the call.
 const POLICY: &str = include_str!("policy.yaml");
