@@ -12,7 +12,7 @@ ci:
 test:
     ./scripts/test.sh
 
-# Real MCP clients and servers against the gateway (in the tests as well), and the conformance suites straight and through it.
+# Real MCP clients and servers against the gateway, and the conformance suites straight and through it.
 mcp:
     ./scripts/test-mcp.sh
     ./scripts/test-mcp.sh --conformance
