@@ -20,6 +20,7 @@ use crate::protocol::json;
 use crate::web::Shared;
 use crate::web::query::Pairs;
 
+use super::wire::shape::Object;
 use super::{Surface, invalid};
 
 /// Who calls, and by what way.
@@ -92,7 +93,9 @@ impl Context {
         let limits =
             json::Limits { body_bytes: self.body.len(), string_bytes: self.body.len(), ..json::Limits::default() };
         json::read(&self.body, &limits).map_err(|error| not_json(&error))?;
-        serde_json::from_slice(&self.body).map_err(|error| invalid(&format!("the body does not fit: {error}")))
+        let Object(read) =
+            serde_json::from_slice(&self.body).map_err(|error| invalid(&format!("the body does not fit: {error}")))?;
+        Ok(read)
     }
 
     /// How long the caller wants to wait: `?wait=25s`, or `Prefer: wait=25`; at most what the configuration allows.

@@ -6,6 +6,7 @@
 
 pub mod approval;
 pub mod policy;
+pub(super) mod shape;
 pub mod tools;
 
 use schemars::JsonSchema;
@@ -53,6 +54,7 @@ pub enum Decision {
 #[serde(deny_unknown_fields)]
 pub struct Decide {
     /// What is decided.
+    #[serde(deserialize_with = "shape::name")]
     pub decision: Decision,
     /// For the caller and the trail: at most 2 000 characters.
     #[serde(default)]
@@ -72,6 +74,7 @@ pub struct BulkDecide {
     #[schemars(length(min = 1, max = 200), extend("uniqueItems" = true))]
     pub ids: Vec<String>,
     /// What is decided on each.
+    #[serde(deserialize_with = "shape::name")]
     pub decision: Decision,
     /// The reason for each: at most 2 000 characters.
     #[serde(default)]
@@ -104,6 +107,7 @@ pub enum ResolvedOutcome {
 #[serde(deny_unknown_fields)]
 pub struct Resolve {
     /// What was found.
+    #[serde(deserialize_with = "shape::name")]
     pub outcome: ResolvedOutcome,
     /// How: 1 to 2 000 characters.
     #[schemars(length(min = 1, max = 2000), regex(pattern = r"\S"))]

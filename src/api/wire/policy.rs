@@ -12,6 +12,8 @@ use crate::domain::policy::model::{Action, DefaultAction, Mode};
 use crate::domain::time::Timestamp;
 use crate::domain::tools::Annotations;
 
+use super::shape;
+
 /// The policy in force.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct PolicyView {
@@ -73,7 +75,7 @@ pub struct CallDescription {
     #[serde(default)]
     pub headers: BTreeMap<String, Texts>,
     /// What the MCP server says of the tool; `{}` for a tool of which it says nothing. Left out: the call is plain HTTP.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "shape::optional_object")]
     pub annotations: Option<Annotations>,
     /// The time of the call, RFC 3339; the present when left out.
     #[serde(default)]
@@ -96,7 +98,7 @@ pub struct Simulate {
     /// The candidate: the text of one policy file, which takes the place of all files in force.
     pub policy: String,
     /// The calls to try it on, at most 1 000. Left out: the calls in the history of approvals.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "shape::optional_objects")]
     #[schemars(length(max = 1000))]
     pub calls: Option<Vec<CallDescription>>,
     /// How many calls of the history to take, newest first: 1 to 1 000; 500 when left out.
