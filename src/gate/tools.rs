@@ -139,6 +139,11 @@ impl Gate {
         self.inner.tools.known().standing(upstream, tool)
     }
 
+    /// What is known of a tool's definition and what its upstream claims about it at this moment: one look-up in memory.
+    pub fn tool_known(&self, upstream: &str, tool: &str) -> (Standing, Claims) {
+        self.inner.tools.known().standing_and_claims(upstream, tool)
+    }
+
     /// What an upstream claims about its tool at this moment: one look-up in memory.
     pub fn tool_claims(&self, upstream: &str, tool: &str) -> Claims {
         self.inner.tools.known().claims(upstream, tool)

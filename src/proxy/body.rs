@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
@@ -318,11 +318,33 @@ pub async fn read_whole(body: Incoming, max: u64, timeout: Duration) -> Result<B
     if body.size_hint().lower() > max {
         return Err(ReadError::TooLarge { max });
     }
-    let limited = Limited::new(body, usize::try_from(max).unwrap_or(usize::MAX));
-    match tokio::time::timeout(timeout, limited.collect()).await {
-        Ok(Ok(collected)) => Ok(collected.to_bytes()),
+    let mut limited = Limited::new(body, usize::try_from(max).unwrap_or(usize::MAX));
+    match tokio::time::timeout(timeout, joined(&mut limited)).await {
+        Ok(Ok(whole)) => Ok(whole),
         Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => Err(ReadError::TooLarge { max }),
         Ok(Err(_)) => Err(ReadError::Incomplete),
         Err(_) => Err(ReadError::TimedOut { after: timeout }),
     }
+}
+
+/// All pieces as one. Most bodies are one piece, which came with the head.
+async fn joined(body: &mut Limited<Incoming>) -> Result<Bytes, BoxError> {
+    let first = next_piece(body).await?.unwrap_or_default();
+    if body.is_end_stream() {
+        return Ok(first);
+    }
+    let mut whole = BytesMut::from(first);
+    while let Some(piece) = next_piece(body).await? {
+        whole.extend_from_slice(&piece);
+    }
+    Ok(whole.freeze())
+}
+
+async fn next_piece(body: &mut Limited<Incoming>) -> Result<Option<Bytes>, BoxError> {
+    while let Some(frame) = body.frame().await {
+        if let Ok(data) = frame?.into_data() {
+            return Ok(Some(data));
+        }
+    }
+    Ok(None)
 }

@@ -98,7 +98,11 @@ impl<'s> Recognised<'s> {
         let known = |refusal| (Actor::Agent(agent.0.clone()), refusal);
         let noted = head.noted;
         let destination = surface.routes.find(head.target).map_err(|target| known(Refusal::no_route(target.path())))?;
-        let tool = destination.tool(method.as_str()).map_err(|near| known(Refusal::from(near)))?;
+        let tool = match destination.upstream.mcp {
+            // Named by its body.
+            Some(_) => Cow::Borrowed(""),
+            None => destination.tool(method.as_str()).map_err(|near| known(Refusal::from(near)))?,
+        };
         let idempotency_key = match noted.idempotency_key {
             true => idempotency_key(headers).map_err(known)?,
             false => None,

@@ -145,7 +145,7 @@ impl Proxy {
         if call.destination.upstream.mcp.is_some() {
             let call = Box::new(call.with(parts.method, parts.headers, body));
             let surface = arc_swap::Guard::into_inner(surface);
-            return Work::Other(Box::pin(self.answer_mcp(id, surface, policy, call, watch)));
+            return Work::Other(Box::pin(self.mcp(id, surface, policy, call, watch)));
         }
         let permit = {
             let entry = Entry::new(&self.gate, &policy, call.facts(&parts.method, &parts.headers), now);
@@ -190,19 +190,6 @@ impl Proxy {
             }
         };
         judged.instrument(span).await
-    }
-
-    /// Answers a request to an MCP upstream.
-    async fn answer_mcp(
-        self: Arc<Self>,
-        id: RequestId,
-        surface: Arc<Surface>,
-        policy: Arc<CompiledPolicy>,
-        call: Box<Unread>,
-        watch: Stopwatch,
-    ) -> Response<AnswerBody> {
-        let span = tracing::info_span!("request", request_id = %id, trace_id = call.trace.trace_id());
-        self.mcp(id, &surface, &policy, *call, watch).instrument(span).await
     }
 
     /// The agents' part of the API: its own router, with its own authentication, under a prefix that no route can have.

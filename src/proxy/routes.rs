@@ -27,6 +27,8 @@ pub struct Upstream {
     pub host: HeaderValue,
     /// The path of its URL as configured; empty or `/` when there is none.
     pub base_path: String,
+    /// The same as it goes into requests for nothing below it.
+    pub base: PathAndQuery,
     /// Connections to it.
     pub client: Transport<CallBody>,
     /// Headers that the configuration adds; the caller never sees them.
@@ -176,6 +178,7 @@ impl Upstream {
             Some(received) if matches!(self.base_path.as_str(), "" | "/") && received.as_str() == target.as_str() => {
                 received.clone()
             }
+            _ if target.as_str() == "/" => self.base.clone(),
             _ => self.path_and_query(target),
         });
         Uri::from_parts(parts).expect("scheme, authority and path make a URI")
@@ -187,7 +190,6 @@ impl Upstream {
             ("" | "/", below) => below.to_owned(),
             // Stands at the root of the host, wherever the server is.
             (_, below) if document => below.to_owned(),
-            (base, "/") => base.to_owned(),
             (base, below) if below.starts_with("/?") => format!("{base}{}", &below[1..]),
             (base, below) => format!("{}{below}", base.trim_end_matches('/')),
         };

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use http::uri::{Authority, Scheme};
+use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderValue, Request};
 use hyper::body::Incoming;
 use hyper::service::{Service, service_fn};
@@ -116,11 +116,16 @@ fn upstream(
         }
     };
     let host = HeaderValue::from_str(authority.as_str()).map_err(|error| failed(format!("its URL: {error}")))?;
+    let base = match base_path.as_str() {
+        "" => PathAndQuery::from_static("/"),
+        path => path.parse().map_err(|error| failed(format!("its URL: {error}")))?,
+    };
     Ok(Upstream {
         scheme,
         authority,
         host,
         base_path,
+        base,
         client,
         headers,
         templates,

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::{Approval, Execution, HeldCall, PermitFate, ReleaseMode, State, SubjectKind, rules};
+use super::{Approval, Execution, HeldCall, PermitFate, ReleaseMode, State, SubjectKind, execution, rules};
 use crate::domain::call::Protocol;
 use crate::domain::time::Timestamp;
 
@@ -47,6 +47,18 @@ pub fn choose<'a>(new: &Approval, same: &'a [Approval], now: Timestamp) -> Attac
             .find_map(|old| by_fingerprint(new, old, call, now))
             .unwrap_or(Attachment::Ask),
     }
+}
+
+/// Why a permit is no more whose key another call has taken over.
+pub const KEY_TAKEN_OVER: &str = "the grant was over when the same key asked again";
+
+/// Approvals whose key a call takes over that finds nothing that stands. By this clock their grants are over; by another, or once a
+/// clock was set right, they may not be, and both would be sent. So they are voided together with the new call's parking.
+pub fn taken_over<'a>(new: &Approval, same: &'a [Approval]) -> impl Iterator<Item = &'a Approval> {
+    let is_over = |old: &&Approval| {
+        old.subject.agent == new.subject.agent && shares_key(new, old) && execution::permit_is_free(old).is_ok()
+    };
+    same.iter().filter(is_over)
 }
 
 /// What an approval with the same key means; `None` when it does not stand any more and the key is free again.

@@ -121,7 +121,7 @@ pub(super) fn resolve(
 }
 
 /// Whether there is a permit that nobody has taken, or that came back.
-fn permit_is_free(approval: &Approval) -> Result<(), Refusal> {
+pub(super) fn permit_is_free(approval: &Approval) -> Result<(), Refusal> {
     match (&approval.state, &approval.execution) {
         (State::Approved(_), Execution::Held | Execution::Failed { permit: PermitFate::Returned, .. }) => Ok(()),
         (

@@ -107,6 +107,12 @@ impl Known {
         self.upstreams.get(upstream).copied()
     }
 
+    /// Both of what a call is judged by. One look-up.
+    pub(super) fn standing_and_claims(&self, upstream: &str, tool: &str) -> (Standing, Claims) {
+        let found = self.find(upstream, tool);
+        found.map_or((Standing::Unlisted, Claims::Unknown), |entry| (entry.standing.clone(), entry.claims))
+    }
+
     /// What a call is told. One look-up.
     pub(super) fn standing(&self, upstream: &str, tool: &str) -> Standing {
         self.find(upstream, tool).map_or(Standing::Unlisted, |entry| entry.standing.clone())

@@ -59,25 +59,6 @@ pub fn confusable_with(key: &str, reserved: &str) -> bool {
     folded(key) == folded(reserved)
 }
 
-/// Looks along a path of member names that a rule reads (`["customer", "id"]`) for a key that another reader could take
-/// for one of them, and returns the first such key.
-///
-/// Present or not, the exact name is never returned, and the path is followed through it only. An array on the way is
-/// followed into each element. Cost: the members met, once.
-pub fn has_variant_of(value: &Value<'_>, path: &[&str]) -> Option<String> {
-    let (name, rest) = path.split_first()?;
-    match value {
-        Value::Object(members) => {
-            if let Some((key, _)) = members.iter().find(|(key, _)| confusable_with(key, name)) {
-                return Some(key.clone().into_owned());
-            }
-            has_variant_of(value.member(name)?, rest)
-        }
-        Value::Array(elements) => elements.iter().find_map(|element| has_variant_of(element, path)),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => None,
-    }
-}
-
 /// The names seen so far in one object.
 ///
 /// Small objects with ASCII keys compare with each earlier key; anything else keeps a table of folded names. The table

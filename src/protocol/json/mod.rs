@@ -6,7 +6,7 @@
 //! anything, and it borrows from the body wherever no escape forces a copy.
 //!
 //! It deliberately does not interpret numbers, does not repair anything, and does not know which keys are reserved: see
-//! [`confusable_with`] and [`has_variant_of`] for those.
+//! [`confusable_with`] for those.
 //!
 //! Invariants of what it returns: no object holds two keys that are equal under [`folded`]; depth, node count and every
 //! length are within the [`Limits`].
@@ -18,7 +18,7 @@ mod reader;
 mod text;
 
 pub use error::{JsonError, JsonErrorKind, KeyFault, Quantity, SyntaxFault};
-pub use keys::{confusable_with, folded, has_variant_of};
+pub use keys::{confusable_with, folded};
 
 use crate::domain::value::Value;
 

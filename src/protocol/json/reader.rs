@@ -8,6 +8,8 @@ use std::borrow::Cow;
 
 /// Open containers for which the stack has room from the start.
 const STACK_START: usize = 8;
+/// Members for which an object has room from the start.
+const MEMBERS_START: usize = 8;
 
 /// See [`super::read`].
 pub(super) fn read<'a>(body: &'a [u8], limits: &Limits) -> Result<Value<'a>, JsonError> {
@@ -186,7 +188,11 @@ impl<'a> Reader<'a, '_> {
             self.at += 1;
             return Ok(Some(Value::Object(Vec::new())));
         }
-        self.stack.push(Open::Object { members: Vec::new(), names: Names::default(), key: None });
+        self.stack.push(Open::Object {
+            members: Vec::with_capacity(MEMBERS_START),
+            names: Names::default(),
+            key: None,
+        });
         self.key()?;
         Ok(None)
     }

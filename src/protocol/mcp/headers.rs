@@ -52,8 +52,9 @@ pub fn check_version(headers: &HeaderMap, meta: Option<&Value<'_>>) -> Result<Re
 /// # Errors
 /// When one is missing, came twice, cannot be decoded, or differs.
 pub fn check_names(headers: &HeaderMap, revision: Revision, method: &str, name: &str) -> Result<(), Fault> {
-    let missing = [METHOD, NAME].into_iter().find(|header| !headers.contains_key(header));
-    if let Some(header) = missing.filter(|_| revision.is_stateless()) {
+    if revision.is_stateless()
+        && let Some(header) = [METHOD, NAME].into_iter().find(|header| !headers.contains_key(header))
+    {
         return Err(Fault::new(FaultKind::Header, format!("`{header}` is missing; it must mirror the body")));
     }
     check_given_names(headers, method, name)

@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 use super::fault::{Fault, FaultKind};
 use super::{META_CAPABILITIES, META_VERSION, TOOLS_CALL};
 use crate::domain::value::Value;
-use crate::protocol::json::{self, confusable_with, folded, has_variant_of};
+use crate::protocol::json::{self, confusable_with, folded};
 
 /// Characters of a method's name.
 const METHOD_CHARS_MAX: usize = 128;
@@ -15,6 +15,8 @@ const METHOD_CHARS_MAX: usize = 128;
 const TOOL_CHARS_MAX: usize = 128;
 /// Characters of an id as written.
 const ID_CHARS_MAX: usize = 256;
+/// Room for a UUID and its quotes.
+const ID_CHARS_USUAL: usize = 40;
 
 const ENVELOPE_KEYS: [&str; 6] = ["jsonrpc", "id", "method", "params", "result", "error"];
 const PARAMS_KEYS: [&str; 8] =
@@ -28,7 +30,7 @@ pub struct Id(String);
 impl Id {
     /// From a value: a string, or an integer written without fraction and exponent.
     pub fn of(value: &Value<'_>) -> Option<Self> {
-        let mut text = String::new();
+        let mut text = String::with_capacity(ID_CHARS_USUAL);
         match value {
             Value::String(_) => value.write_json(&mut text),
             Value::Number(number) if number.as_str().bytes().all(|byte| byte.is_ascii_digit() || byte == b'-') => {
@@ -137,8 +139,8 @@ pub fn read<'a>(value: &'a Value<'a>) -> Result<Message<'a>, Fault> {
 
 /// Whether every reader takes this for the same name: 1 to 128 of `A-Z a-z 0-9 _ - . / :`.
 pub fn is_tool_name(name: &str) -> bool {
-    let legal = |c: char| c.is_ascii_alphanumeric() || "_.-/:".contains(c);
-    (1..=TOOL_CHARS_MAX).contains(&name.len()) && name.chars().all(legal)
+    let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-/:".contains(&byte);
+    (1..=TOOL_CHARS_MAX).contains(&name.len()) && name.bytes().all(legal)
 }
 
 /// Whether a server's message is the response to the request with this id. Ids are compared as values: servers spell one string in
@@ -155,13 +157,16 @@ pub fn is_response_to(text: &str, id: &Id) -> bool {
 
 /// A method is one token, and none that differs from `tools/call` in what some reader ignores.
 fn check_method(method: &str) -> Result<(), Fault> {
-    let legal = |c: char| c.is_ascii_alphanumeric() || "_-./$:".contains(c);
-    if method.is_empty() || method.len() > METHOD_CHARS_MAX || !method.chars().all(legal) {
+    if method == TOOLS_CALL {
+        return Ok(());
+    }
+    let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"_-./$:".contains(&byte);
+    if method.is_empty() || method.len() > METHOD_CHARS_MAX || !method.bytes().all(legal) {
         let detail = format!("`method` must be 1 to {METHOD_CHARS_MAX} of `A-Z a-z 0-9 _ - . / $ :`");
         return Err(Fault::new(FaultKind::Envelope, detail));
     }
     let plain: String = folded(method).chars().filter(char::is_ascii_alphanumeric).collect();
-    if method != TOOLS_CALL && plain == "toolscall" {
+    if plain == "toolscall" {
         return Err(Fault::new(FaultKind::Confusable, "`method` could be taken for `tools/call`; spell it exactly"));
     }
     Ok(())
@@ -181,13 +186,14 @@ fn check_params(params: &Value<'_>) -> Result<(), Fault> {
 
 /// Refuses a key that some reader takes for a reserved one.
 fn no_variant(value: &Value<'_>, reserved: &[&str]) -> Result<(), Fault> {
-    match reserved.iter().find_map(|name| has_variant_of(value, &[name]).map(|key| (key, name))) {
-        Some((key, name)) => {
+    let Value::Object(members) = value else { return Ok(()) };
+    for (key, _) in members.iter().filter(|(key, _)| !reserved.contains(&key.as_ref())) {
+        if let Some(name) = reserved.iter().find(|name| confusable_with(key, name)) {
             let detail = format!("the key `{}` could be taken for `{name}`; spell it exactly", key.escape_debug());
-            Err(Fault::new(FaultKind::Confusable, detail))
+            return Err(Fault::new(FaultKind::Confusable, detail));
         }
-        None => Ok(()),
     }
+    Ok(())
 }
 
 impl<'a> ToolCall<'a> {

@@ -9,7 +9,7 @@ use http::Response;
 use crate::domain::policy::{CompiledPolicy, Decision, HOLD_DEFAULT, VerdictKind};
 use crate::domain::value::Value;
 use crate::gate::held::HeldRequest;
-use crate::gate::intake::{Body, Entry, Shown};
+use crate::gate::intake::{Body, Call, Entry, Shown};
 use crate::gate::parking::{Entered, Held, Order, Patience, RuleTerms};
 use crate::gate::release::{Permit, admit_continuation};
 use crate::problem::{APPROVAL_HEADER, Problem};
@@ -82,9 +82,7 @@ impl Proxy {
     ) -> Result<Response<AnswerBody>, Refused> {
         let call = ToolCall::read(params)?;
         let revision = check_headers(&post.request.headers, &call)?;
-        let settings = post.upstream.mcp.as_ref();
-        let prefix = settings.map_or("", |settings| settings.tool_prefix.as_str());
-        post.request.tool = format!("{prefix}{}", call.name);
+        post.request.tool = post.tool(&call).into_owned();
         let about = About { id: id.clone(), tool: post.request.tool.clone(), revision };
         let token = call.progress_token.map(|token| {
             let mut text = String::new();
@@ -146,14 +144,49 @@ impl Proxy {
         }
     }
 
-    async fn judge_call(&self, policy: &CompiledPolicy, post: &Post, call: &ToolCall<'_>) -> Result<Act, Refusal> {
+    /// Lets a call through that needs nothing else done about it, and that policy has nothing to say about; with what it takes to
+    /// say why it could not be sent. `None` leaves it, and whatever is wrong with it, to [`Proxy::mcp_call`].
+    pub(super) fn admit_call_silently<'a>(
+        &self,
+        policy: &CompiledPolicy,
+        post: &'a Post,
+        params: Option<&'a Value<'_>>,
+    ) -> Option<(Permit, impl FnOnce(Id) -> About + use<>)> {
+        let call = ToolCall::read(params).ok()?;
+        if call.task.is_some() || call.request_state.is_some() {
+            return None;
+        }
+        let revision = check_headers(&post.request.headers, &call).ok()?;
+        let tool = post.tool(&call);
+        let entry = self.entry_of(policy, post, &call, &tool);
+        if call.arguments.is_some_and(|arguments| entry.confusable_key(arguments).is_some()) {
+            return None;
+        }
+        let body = call.arguments.map_or(Body::Absent, Body::Read);
+        let permit = match entry.judge(body, Stopwatch::start()) {
+            Decision::Verdict(verdict) => entry.admit_silently(&verdict, &post.upstream.metrics)?,
+            Decision::NeedsBody => return None,
+        };
+        let tool = tool.into_owned();
+        Some((permit, move |id| About { id, tool, revision }))
+    }
+
+    fn entry_of<'a>(
+        &'a self,
+        policy: &'a CompiledPolicy,
+        post: &'a Post,
+        call: &ToolCall<'a>,
+        tool: &'a str,
+    ) -> Entry<'a> {
         let upstream = &post.upstream.name;
-        let facts = post.request.facts(self.gate.tool_claims(upstream, call.name));
-        let entry = Entry::new(&self.gate, policy, facts, self.gate.now()).for_tool(
-            call.name,
-            self.gate.tool_standing(upstream, call.name),
-            self.gate.on_tool_change(upstream),
-        );
+        let (standing, claims) = self.gate.tool_known(upstream, call.name);
+        let facts = Call { tool, ..post.request.facts(claims) };
+        let entry = Entry::new(&self.gate, policy, facts, self.gate.now());
+        entry.for_tool(call.name, standing, self.gate.on_tool_change(upstream))
+    }
+
+    async fn judge_call(&self, policy: &CompiledPolicy, post: &Post, call: &ToolCall<'_>) -> Result<Act, Refusal> {
+        let entry = self.entry_of(policy, post, call, &post.request.tool);
         if let Some(key) = call.arguments.and_then(|args| entry.confusable_key(args)) {
             return Err(Refusal::variant(&key));
         }

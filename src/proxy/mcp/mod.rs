@@ -21,12 +21,14 @@ mod several;
 mod stream;
 mod tasks;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{ACCEPT, ACCEPT_ENCODING, HeaderMap, HeaderValue};
 use http::{Method, Response};
+use tracing::{Instrument as _, Span};
 
 use crate::domain::audit::Actor;
 use crate::domain::call::Protocol;
@@ -102,6 +104,14 @@ impl Post {
         self.request.body.as_ref().unwrap_or(&EMPTY)
     }
 
+    /// A tool as policy and reviewers know it.
+    fn tool<'c>(&self, call: &protocol::ToolCall<'c>) -> Cow<'c, str> {
+        match self.upstream.mcp.as_ref().map_or("", |settings| settings.tool_prefix.as_str()) {
+            "" => call.name.into(),
+            prefix => format!("{prefix}{}", call.name).into(),
+        }
+    }
+
     fn accepts_stream(&self) -> bool {
         accepts_stream(&self.request.headers)
     }
@@ -118,64 +128,104 @@ impl Post {
 }
 
 impl Proxy {
-    /// Answers a request to an MCP upstream.
+    /// Answers a request to an MCP upstream. Most are calls that policy lets through with nothing to say about them: those are on
+    /// their way first, and whatever is not is boxed, so that they do not carry the room for it.
     pub(super) async fn mcp(
-        &self,
+        self: Arc<Self>,
         id: RequestId,
-        surface: &Surface,
-        policy: &Arc<CompiledPolicy>,
-        call: Unread,
+        surface: Arc<Surface>,
+        policy: Arc<CompiledPolicy>,
+        call: Box<Unread>,
         watch: Stopwatch,
     ) -> Response<AnswerBody> {
-        let agent = call.agent.clone();
-        let several = call.several.clone();
-        let refused = match call.method {
-            _ if several.is_some() && resume::resumed(&call.headers).is_none() => {
-                let servers = several.as_deref().unwrap_or_default();
-                match self.mcp_several(surface, policy, call, servers, watch).await {
-                    Ok(response) => return response,
-                    Err(refused) => refused,
-                }
-            }
-            // Documents are only read.
-            Method::POST | Method::DELETE if well_known(call.target.path()).is_some() => {
-                Refused::from(Refusal::mcp_method(&call.method))
-            }
-            Method::POST => match self.mcp_post(surface, policy, call, watch).await {
-                Ok(response) => return response,
-                Err(refused) => refused,
-            },
-            // An event stream, the end of a session, a browser's question: nothing is called by these.
-            Method::GET | Method::DELETE | Method::OPTIONS | Method::HEAD if call.framing == Framing::Absent => {
-                if call.method == Method::GET
-                    && let Some(event) = resume::resumed(&call.headers).map(str::to_owned)
-                {
-                    return self.mcp_resume(surface, &call, &event).await;
-                }
-                let Unread { upstream, method, headers, target, .. } = call;
-                let outgoing = Outgoing::judged(&upstream, method, &target, headers, None);
-                return upstream::send(admit_message(), &upstream, outgoing).await.unwrap_or_else(super::answer::own);
-            }
-            _ => Refused::from(Refusal::mcp_method(&call.method)),
+        let (agent, trace) = (call.agent.clone(), call.trace);
+        let span = || tracing::info_span!("request", request_id = %id, trace_id = trace.trace_id());
+        // Documents are only read.
+        let is_message =
+            call.method == Method::POST && call.several.is_none() && well_known(call.target.path()).is_none();
+        let answered = match is_message {
+            true => self.mcp_post(&surface, &policy, call, watch, span).await,
+            false => Box::pin(self.mcp_other(&surface, &policy, *call, watch)).instrument(span()).await,
         };
-        refused.refusal.account(&self.gate, id, Actor::Agent(agent.0)).await;
-        answer::refused(refused)
+        match answered {
+            Ok(response) => response,
+            Err(refused) => {
+                let account = refused.refusal.account(&self.gate, id, Actor::Agent(agent.0));
+                Box::pin(account).instrument(span()).await;
+                answer::refused(refused)
+            }
+        }
     }
 
-    async fn mcp_post(
+    /// What is no message to one server.
+    async fn mcp_other(
         &self,
         surface: &Surface,
         policy: &Arc<CompiledPolicy>,
         call: Unread,
         watch: Stopwatch,
     ) -> Result<Response<AnswerBody>, Refused> {
+        let several = call.several.clone();
+        match call.method {
+            _ if several.is_some() && resume::resumed(&call.headers).is_none() => {
+                let servers = several.as_deref().unwrap_or_default();
+                self.mcp_several(surface, policy, call, servers, watch).await
+            }
+            // An event stream, the end of a session, a browser's question: nothing is called by these.
+            Method::GET | Method::DELETE | Method::OPTIONS | Method::HEAD
+                if call.framing == Framing::Absent
+                    && (call.method != Method::DELETE || well_known(call.target.path()).is_none()) =>
+            {
+                if call.method == Method::GET
+                    && let Some(event) = resume::resumed(&call.headers).map(str::to_owned)
+                {
+                    return Ok(self.mcp_resume(surface, &call, &event).await);
+                }
+                let Unread { upstream, method, headers, target, .. } = call;
+                let outgoing = Outgoing::judged(&upstream, method, &target, headers, None);
+                let sent = upstream::send(admit_message(), &upstream, outgoing).await;
+                Ok(sent.unwrap_or_else(super::answer::own))
+            }
+            _ => Err(Refusal::mcp_method(&call.method).into()),
+        }
+    }
+
+    /// A message to one server: read, and sent on when it is a call that is let through silently.
+    async fn mcp_post(
+        &self,
+        surface: &Surface,
+        policy: &Arc<CompiledPolicy>,
+        call: Box<Unread>,
+        watch: Stopwatch,
+        span: impl Fn() -> Span,
+    ) -> Result<Response<AnswerBody>, Refused> {
         let post = read(call, surface).await?;
         // Judged on a view of its own: the bytes go on as they came.
         let body = post.body().clone();
         let value = strict(&body)?;
-        let metrics = post.upstream.metrics.clone();
         let message = protocol::read(&value)?;
         protocol::check_method(&post.request.headers, &message)?;
+        if let Message::Request { id, method: TOOLS_CALL, params } = &message
+            && let Some((permit, about)) = self.admit_call_silently(policy, &post, *params)
+        {
+            post.upstream.metrics.overhead(watch.elapsed());
+            let upstream = post.upstream.clone();
+            let sent = upstream::send(permit, &upstream, post.outgoing()).await;
+            return Ok(sent.unwrap_or_else(|problem| about(id.clone()).answer(problem)));
+        }
+        Box::pin(self.mcp_message(surface, policy, post, message, watch)).instrument(span()).await
+    }
+
+    /// Everything that is not let through silently.
+    async fn mcp_message(
+        &self,
+        surface: &Surface,
+        policy: &Arc<CompiledPolicy>,
+        post: Post,
+        message: Message<'_>,
+        watch: Stopwatch,
+    ) -> Result<Response<AnswerBody>, Refused> {
+        let metrics = post.upstream.metrics.clone();
         match message {
             Message::Request { id, method: TOOLS_CALL, params } => {
                 let judged = self.mcp_call(surface, policy, post, &id, params, watch).await;
@@ -286,8 +336,8 @@ fn strict(body: &Bytes) -> Result<Value<'_>, Refused> {
 }
 
 /// Reads the body whole. A message that cannot be judged is refused, whatever it is.
-async fn read(call: Unread, surface: &Surface) -> Result<Post, Refusal> {
-    let Unread { agent, upstream, target, inline_budget, method, mut headers, trace, body, .. } = call;
+async fn read(call: Box<Unread>, surface: &Surface) -> Result<Post, Refusal> {
+    let Unread { agent, upstream, target, inline_budget, method, mut headers, trace, body, .. } = *call;
     let bytes = read_whole(body, surface.body_bytes_max, surface.body_timeout).await?;
     check_body(&method, &headers, &bytes)?;
     // Answers are read here; they are small, and the caller's connection is near.

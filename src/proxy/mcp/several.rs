@@ -54,7 +54,7 @@ impl Proxy {
             Method::DELETE => return self.end_all(&call, servers).await,
             _ => return Err(Refusal::mcp_method(&call.method).into()),
         }
-        let post = read(call, surface).await?;
+        let post = read(Box::new(call), surface).await?;
         let body = post.body().clone();
         let value = strict(&body)?;
         let message = protocol::read(&value)?;

@@ -8,8 +8,8 @@ use std::collections::HashMap;
 use rusqlite::{Connection, params};
 
 use super::rows::{self, corrupt, failed};
-use crate::domain::approval::attach::{Attachment, choose};
-use crate::domain::approval::{self, Approval, Command, Execution, State, Step, Transition, transition};
+use crate::domain::approval::attach::{Attachment, KEY_TAKEN_OVER, choose, taken_over};
+use crate::domain::approval::{self, Approval, Command, Doubt, Execution, State, Step, Transition, transition};
 use crate::domain::audit::{ChainHash, Event, Head};
 use crate::domain::id::ApprovalId;
 use crate::domain::time::Timestamp;
@@ -127,7 +127,7 @@ impl Ledger<'_> {
             }
         }
         match choose(&park.approval, &same, now) {
-            Attachment::Ask => self.create(park),
+            Attachment::Ask => self.ask(park, &same, now),
             Attachment::Pending(old) if park.approval.caller.waiting == 0 => Ok(Parked::Attached(old.clone())),
             Attachment::Pending(old) => match self.change(old.clone(), &Command::CallerJoined, now)? {
                 Applied::Changed(next) | Applied::Same(next) => Ok(Parked::Attached(next)),
@@ -140,6 +140,17 @@ impl Ledger<'_> {
             Attachment::KeyReused(old) => Ok(Parked::KeyReused(old.clone())),
             Attachment::Standing(old) => Ok(Parked::Standing(old.clone())),
         }
+    }
+
+    fn ask(&mut self, park: &Park, same: &[Approval], now: Timestamp) -> Result<Parked, Error> {
+        let parked = self.create(park)?;
+        if matches!(parked, Parked::Created(_)) {
+            for old in taken_over(&park.approval, same) {
+                let void = Command::Void { reason: KEY_TAKEN_OVER.to_owned(), doubt: Doubt::None };
+                self.change(old.clone(), &void, now)?;
+            }
+        }
+        Ok(parked)
     }
 
     fn create(&mut self, park: &Park) -> Result<Parked, Error> {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use holdpoint::domain::approval::{Command, PermitFate, Status};
-use holdpoint::store::{Parked, QueueLimit, Store, StoredRequest};
+use holdpoint::store::{Applied, Parked, QueueLimit, Store, StoredRequest};
 
 use super::samples::{
     action, again, approve, at, begin, call, change, create, detached, park, park_of, reject, told_about, with_key,
@@ -71,6 +71,22 @@ pub(super) async fn a_key_names_one_call(store: Arc<dyn Store>) {
     change(&store, first.id, Command::Succeed { status: 200 }, 6).await;
     assert_eq!(park(&store, again(&first, 35)).await.0, "spent");
     assert_eq!(park(&store, again(&first, 36)).await.0, "created");
+}
+
+pub(super) async fn a_key_that_asks_again_ends_the_grant_it_had(store: Arc<dyn Store>) {
+    let first = create(&store, detached(with_key(call(0), "k"))).await;
+    change(&store, first.id, approve("alice"), 10).await;
+    change(&store, first.id, begin(&first), 11).await;
+    let failed = Command::Fail { reason: "refused".to_owned(), permit: PermitFate::Returned };
+    change(&store, first.id, failed, 12).await;
+    // By a clock that was set back, or another gateway's, there is no grant yet; by the one after it there is one again.
+    let (outcome, second) = park(&store, again(&first, 9)).await;
+    assert_eq!(outcome, "created");
+    let refused = store.apply(first.id, begin(&first), at(13)).await.expect("answers");
+    assert!(matches!(refused, Applied::Refused(_, _)), "one key is sent once: {refused:?}");
+    let told = told_about(&store, first.id).await;
+    assert_eq!(told.last().map(String::as_str), Some("release_refused"));
+    assert_eq!(park(&store, again(&first, 14)).await.1.map(|old| old.id), second.map(|new| new.id));
 }
 
 pub(super) async fn an_action_is_created_once_for_a_key(store: Arc<dyn Store>) {

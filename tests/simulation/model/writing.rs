@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use holdpoint::domain::approval::attach::{Attachment, choose};
+use holdpoint::domain::approval::attach::{Attachment, KEY_TAKEN_OVER, choose, taken_over};
 use holdpoint::domain::approval::{
-    self, Approval, Caller, Command, Execution, PermitFate, State as Decided, Status, Step, transition,
+    self, Approval, Caller, Command, Doubt, Execution, PermitFate, State as Decided, Status, Step, transition,
 };
 use holdpoint::domain::audit::Event;
 use holdpoint::domain::id::ApprovalId;
@@ -90,7 +90,7 @@ impl Draft<'_> {
             }
         }
         Ok(match choose(new, &same, now) {
-            Attachment::Ask => return self.create(park),
+            Attachment::Ask => return self.ask(park, &same, now),
             Attachment::Pending(old) if new.caller.waiting == 0 => Parked::Attached(old.clone()),
             Attachment::Pending(old) => match self.change(old, &Command::CallerJoined, now) {
                 Applied::Changed(next) | Applied::Same(next) => Parked::Attached(next),
@@ -102,6 +102,16 @@ impl Draft<'_> {
             Attachment::KeyReused(old) => Parked::KeyReused(old.clone()),
             Attachment::Standing(old) => Parked::Standing(old.clone()),
         })
+    }
+
+    fn ask(&mut self, park: &Park, same: &[Approval], now: Timestamp) -> Result<Parked, Error> {
+        let parked = self.create(park)?;
+        if matches!(parked, Parked::Created(_)) {
+            for old in taken_over(&park.approval, same) {
+                self.change(old, &Command::Void { reason: KEY_TAKEN_OVER.to_owned(), doubt: Doubt::None }, now);
+            }
+        }
+        Ok(parked)
     }
 
     fn create(&mut self, park: &Park) -> Result<Parked, Error> {
