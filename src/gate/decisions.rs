@@ -120,9 +120,18 @@ impl Gate {
             Verb::Approve => Command::Approve { reviewer, channel, reason, payload_sha256 },
             Verb::Reject => Command::Reject { reviewer, channel, reason, payload_sha256 },
         };
+        let place = match verb {
+            Verb::Approve => self.pace().place().await,
+            Verb::Reject => None,
+        };
         let gate = self.clone();
         // What follows from the commit must follow even when whoever decided has hung up.
         let outcome = self.to_its_end(async move { gate.command(id, command).await }).await?;
+        if let (Outcome::Stands(approval), Some(place)) = (&outcome, place)
+            && matches!(approval.state, State::Approved(_))
+        {
+            self.waiters().on_their_way(id, place);
+        }
         match &outcome {
             Outcome::Stands(_) => self.metrics().decision(channel, verb.as_str(), batch == Batch::Bulk),
             Outcome::Refused(_, Refusal::AlreadyClosed(_)) => self.metrics().decision_conflict(),

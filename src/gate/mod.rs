@@ -8,6 +8,7 @@ pub mod decisions;
 pub mod held;
 pub mod intake;
 pub mod measured;
+mod pace;
 pub mod parking;
 mod random;
 pub mod release;
@@ -39,6 +40,7 @@ use crate::store::seal::Sealer;
 use crate::store::{self, Applied, Store};
 use crate::telemetry::metrics::Metrics;
 
+use pace::Pace;
 pub use random::{OsRandom, Random, fill_random, random_token};
 use release::{DETACHED_RELEASES_MAX, Sender};
 use tools::ToolMemory;
@@ -129,6 +131,7 @@ struct Inner {
     tracker: TaskTracker,
     drain: CancellationToken,
     waiters: Waiters,
+    pace: Pace,
     events: watch::Sender<u64>,
     held_bytes: AtomicU64,
     detached: Arc<Semaphore>,
@@ -178,6 +181,7 @@ impl Gate {
             tracker: parts.tracker,
             drain: parts.drain,
             waiters: Waiters::default(),
+            pace: Pace::default(),
             events: watch::channel(0).0,
             held_bytes: AtomicU64::new(0),
             detached: Arc::new(Semaphore::new(DETACHED_RELEASES_MAX)),
@@ -316,6 +320,10 @@ impl Gate {
 
     fn grown(&self) {
         self.inner.events.send_modify(|count| *count += 1);
+    }
+
+    fn pace(&self) -> &Pace {
+        &self.inner.pace
     }
 
     fn waiters(&self) -> &Waiters {

@@ -8,6 +8,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
+use tokio::sync::OwnedSemaphorePermit;
+
 use super::sync::{Mutex, MutexGuard, PoisonError};
 use crate::domain::id::ApprovalId;
 
@@ -25,6 +27,8 @@ struct Channel {
     newest: u64,
     /// Everyone who waits by place, oldest first, and how to wake those who sleep.
     waiting: Vec<(u64, Option<Waker>)>,
+    /// The place that the call has on its way to the upstream, until nobody waits any more.
+    place_on_the_way: Option<OwnedSemaphorePermit>,
 }
 
 /// One who waits. Dropping it unsubscribes.
@@ -57,6 +61,18 @@ impl Waiters {
         // A waker runs code of others.
         drop(channels);
         sleeping.into_iter().for_each(Waker::wake);
+    }
+
+    /// Keeps `place` until those who wait for `id` have got on; gives it back at once when nobody does.
+    pub(super) fn on_their_way(&self, id: ApprovalId, place: OwnedSemaphorePermit) {
+        let mut channels = self.lock();
+        let unused = match channels.get_mut(&id) {
+            Some(channel) => channel.place_on_the_way.replace(place),
+            None => Some(place),
+        };
+        drop(channels);
+        // Giving a place back wakes whoever waits for one.
+        drop(unused);
     }
 
     /// How many approvals somebody waits for.
@@ -104,10 +120,8 @@ impl Drop for Waiter {
         let Some(channel) = channels.get_mut(&self.id) else { return };
         let gone = channel.waiting.iter().position(|(place, _)| *place == self.place);
         let waker = gone.map(|at| channel.waiting.remove(at));
-        if channel.waiting.is_empty() {
-            channels.remove(&self.id);
-        }
+        let last = channel.waiting.is_empty().then(|| channels.remove(&self.id));
         drop(channels);
-        drop(waker);
+        drop((waker, last));
     }
 }

@@ -45,6 +45,9 @@ pub use upkeep::{Resealed, SCHEMA, Upkeep, schema_of};
 
 /// How many writes may wait for the writer; whoever comes then waits for room.
 const QUEUE_MAX: usize = 4096;
+/// How many approvals one request settles after a start. Each request keeps what it changes until it ends, to undo it, and every
+/// statement in it walks along that: one request for a long queue would take minutes.
+const RECOVER_MAX: usize = 200;
 
 /// How the store is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -227,7 +230,15 @@ impl Store for SqliteStore {
     }
 
     async fn recover(&self, now: Timestamp) -> Result<Recovery, Error> {
-        self.write(move |ledger| ledger.recover(now)).await
+        let found = self.readers.read(query::in_flight).await?;
+        let mut recovery = Recovery::default();
+        for some in found.chunks(RECOVER_MAX) {
+            let some = some.to_vec();
+            let part = self.write(move |ledger| ledger.recover(&some, now)).await?;
+            recovery.unknown += part.unknown;
+            recovery.left += part.left;
+        }
+        Ok(recovery)
     }
 
     async fn forget(&self, now: Timestamp) -> Result<u64, Error> {

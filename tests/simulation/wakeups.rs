@@ -8,6 +8,7 @@ mod sync {
     pub(super) use shuttle::sync::{Mutex, MutexGuard};
     pub(super) use std::sync::PoisonError;
 }
+#[allow(dead_code, reason = "nobody here has a place on the way to an upstream")]
 #[path = "../../src/gate/waiters.rs"]
 mod waiters;
 

@@ -272,14 +272,11 @@ impl Ledger<'_> {
         ids.map(|text| rows::id(&text.map_err(failed)?)).collect()
     }
 
-    pub(super) fn recover(&mut self, now: Timestamp) -> Result<Recovery, Error> {
-        let sql = "SELECT id FROM approvals INDEXED BY approvals_live WHERE waiting > 0 OR execution = 'releasing'";
-        let mut statement = self.conn.prepare_cached(sql).map_err(failed)?;
-        let ids = statement.query_map([], |row| row.get::<_, String>(0)).map_err(failed)?;
-        let ids: Vec<String> = ids.collect::<Result<_, _>>().map_err(failed)?;
+    /// Settles some of what [`query::in_flight`](super::query::in_flight) found.
+    pub(super) fn recover(&mut self, ids: &[ApprovalId], now: Timestamp) -> Result<Recovery, Error> {
         let mut recovery = Recovery::default();
         for id in ids {
-            let Some(mut approval) = rows::load(self.conn, rows::id(&id)?)? else { continue };
+            let Some(mut approval) = rows::load(self.conn, *id)? else { continue };
             if matches!(approval.execution, Execution::Releasing { .. }) {
                 let reason = "the gateway ended while the call was being sent".to_owned();
                 if let Applied::Changed(next) = self.change(approval.clone(), &Command::LoseTrack { reason }, now)? {

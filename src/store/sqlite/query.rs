@@ -102,6 +102,14 @@ fn mentions(approval: &Approval, needle: &str) -> bool {
         .any(|text| text.to_lowercase().contains(needle))
 }
 
+/// Approvals whose caller waits, or whose call is being sent: after a start, both ended with the process before.
+pub(super) fn in_flight(conn: &Connection) -> Result<Vec<ApprovalId>, Error> {
+    let sql = "SELECT id FROM approvals INDEXED BY approvals_live WHERE waiting > 0 OR execution = 'releasing'";
+    let mut statement = conn.prepare_cached(sql).map_err(failed)?;
+    let ids = statement.query_map([], |row| row.get::<_, String>(0)).map_err(failed)?;
+    ids.map(|id| rows::id(&id.map_err(failed)?)).collect()
+}
+
 pub(super) fn due(conn: &Connection, now: Timestamp, limit: u32) -> Result<Vec<(ApprovalId, Timestamp)>, Error> {
     let sql = "SELECT id, expires_at FROM approvals INDEXED BY approvals_due \
                WHERE state = 'pending' AND expires_at <= ?1 ORDER BY expires_at LIMIT ?2";
