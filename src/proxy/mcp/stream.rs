@@ -84,6 +84,11 @@ impl Pulse {
         self.writer.write(piece).await
     }
 
+    /// Writes a piece to a caller that reads; one that has stopped reading has enough in its buffer.
+    pub(super) fn offer(&self, piece: Bytes) {
+        self.writer.offer(piece);
+    }
+
     /// Whether the caller is gone, as far as is known.
     pub(super) fn is_gone(&self) -> bool {
         self.writer.is_gone()
