@@ -1,5 +1,6 @@
 //! A held call whose caller reads an event stream: kept alive until somebody decides, the caller leaves, or its time is over.
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use http::Response;
@@ -70,12 +71,13 @@ impl Hold {
         pulse.offer(first);
         let waited = {
             let HeldCall { waiting, cancellable, budget, .. } = &mut self.call;
-            let wait = async {
+            // Pinned where it is: given by value, it would have room here twice.
+            let wait = pin!(async {
                 tokio::select! {
                     held = waiting.wait(*budget) => Ok(held),
                     () = cancellable.cancelled() => Err(Left::Cancelled),
                 }
-            };
+            });
             pulse.alongside(wait).await.unwrap_or(Err(Left::Gone))
         };
         // Boxed: what comes after the wait takes no memory during it.
