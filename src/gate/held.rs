@@ -46,10 +46,56 @@ struct StoredHead {
     tool: String,
     method: String,
     target: String,
-    headers: Vec<(String, Vec<u8>)>,
+    headers: Vec<(String, Octets)>,
     has_body: bool,
     #[serde(default)]
     protocol: Protocol,
+}
+
+/// A header's value: as text where it is text, which nearly all are, else as numbers.
+struct Octets(Vec<u8>);
+
+impl Serialize for Octets {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match std::str::from_utf8(&self.0) {
+            Ok(text) => serializer.serialize_str(text),
+            Err(_) => self.0.serialize(serializer),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Octets {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Written {
+            Text(String),
+            Numbers(Vec<u8>),
+        }
+        Ok(Self(match Written::deserialize(deserializer)? {
+            Written::Text(text) => text.into_bytes(),
+            Written::Numbers(numbers) => numbers,
+        }))
+    }
+}
+
+/// A call as it is kept while it waits: in one piece of memory and nothing more. As it was read, body and headers are parts of the
+/// connection's buffer, which then could not be used again as long as the call is held.
+#[derive(Debug, Clone)]
+pub struct Packed(Bytes);
+
+impl Packed {
+    /// The call; `None` when these bytes are none, which those of [`HeldRequest::to_bytes`] are not.
+    pub fn open(&self) -> Option<HeldRequest> {
+        HeldRequest::from_bytes(&self.0)
+    }
+}
+
+impl From<Vec<u8>> for Packed {
+    fn from(bytes: Vec<u8>) -> Self {
+        // Nothing stands behind the bytes that are there.
+        Self(bytes.into_boxed_slice().into())
+    }
 }
 
 impl HeldRequest {
@@ -105,19 +151,6 @@ impl HeldRequest {
         }
     }
 
-    /// The same in memory of its own. As they were read, body and headers are parts of the connection's buffer, which then could
-    /// not be used again as long as the call is held.
-    #[must_use]
-    pub fn compact(self) -> Self {
-        let mut headers = HeaderMap::with_capacity(self.headers.len());
-        for (name, value) in &self.headers {
-            let mut own = HeaderValue::from_bytes(value.as_bytes()).expect("it was a value");
-            own.set_sensitive(value.is_sensitive());
-            headers.append(name.clone(), own);
-        }
-        Self { headers, body: self.body.as_deref().map(Bytes::copy_from_slice), ..self }
-    }
-
     /// What policy is asked about. `claims` is what the upstream says of the tool at this moment.
     pub fn facts(&self, claims: Claims) -> Call<'_> {
         Call {
@@ -132,7 +165,7 @@ impl HeldRequest {
         }
     }
 
-    /// As bytes, to be sealed.
+    /// As bytes, to be sealed or packed.
     pub fn to_bytes(&self) -> Vec<u8> {
         let head = StoredHead {
             agent: self.agent.clone(),
@@ -140,14 +173,12 @@ impl HeldRequest {
             tool: self.tool.clone(),
             method: self.method.as_str().to_owned(),
             target: self.target.as_str().to_owned(),
-            headers: self.headers.iter().map(|(n, v)| (n.as_str().to_owned(), v.as_bytes().to_vec())).collect(),
+            headers: self.headers.iter().map(|(n, v)| (n.as_str().to_owned(), Octets(v.as_bytes().to_vec()))).collect(),
             has_body: self.body.is_some(),
             protocol: self.protocol,
         };
-        let mut bytes = serde_json::to_vec(&head).expect("a head has no failing serialiser");
-        bytes.push(b'\n');
-        bytes.extend_from_slice(self.body.as_deref().unwrap_or_default());
-        bytes
+        let head = serde_json::to_vec(&head).expect("a head has no failing serialiser");
+        [head.as_slice(), b"\n", self.body.as_deref().unwrap_or_default()].concat()
     }
 
     /// From what [`HeldRequest::to_bytes`] wrote; `None` when it is anything else.
@@ -157,7 +188,7 @@ impl HeldRequest {
         let head: StoredHead = serde_json::from_slice(&bytes[..end]).ok()?;
         let mut headers = HeaderMap::new();
         for (name, value) in head.headers {
-            headers.append(HeaderName::try_from(name).ok()?, HeaderValue::try_from(value).ok()?);
+            headers.append(HeaderName::try_from(name).ok()?, HeaderValue::try_from(value.0).ok()?);
         }
         Some(Self {
             agent: head.agent,
@@ -177,5 +208,52 @@ pub fn arguments<'v>(protocol: Protocol, body: &'v Value<'v>) -> Option<&'v Valu
     match protocol {
         Protocol::Http => Some(body),
         Protocol::Mcp => body.member("params").and_then(|params| params.member("arguments")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn call() -> HeldRequest {
+        let mut headers = HeaderMap::new();
+        headers.append("x-text", HeaderValue::from_static("a \"quoted\" value"));
+        headers.append("x-text", HeaderValue::from_static("a second one"));
+        headers.append("x-bytes", HeaderValue::from_bytes(&[0xff, b'a', 0xfe]).expect("it is a value"));
+        HeldRequest {
+            agent: AgentId("ci".into()),
+            upstream: "shop".into(),
+            tool: "payments.refund".into(),
+            method: Method::POST,
+            target: RequestTarget::parse("/refunds/7%20b?a=1&a=2").expect("it is a target"),
+            headers,
+            body: Some(Bytes::from_static(b"{\"note\":\n\"\xc3\xa9\"}")),
+            protocol: Protocol::Mcp,
+        }
+    }
+
+    fn is_same(one: &HeldRequest, other: &HeldRequest) -> bool {
+        one.fingerprint() == other.fingerprint()
+            && (&one.headers, &one.body, &one.method) == (&other.headers, &other.body, &other.method)
+            && (&one.agent, &one.upstream, &one.tool) == (&other.agent, &other.upstream, &other.tool)
+            && one.protocol == other.protocol
+    }
+
+    #[test]
+    fn a_packed_call_opens_as_it_was() {
+        let mut call = call();
+        assert!(is_same(&Packed::from(call.to_bytes()).open().expect("it opens"), &call));
+        call.body = None;
+        assert!(is_same(&Packed::from(call.to_bytes()).open().expect("it opens"), &call));
+        call.body = Some(Bytes::new());
+        assert_eq!(Packed::from(call.to_bytes()).open().expect("it opens").body, Some(Bytes::new()));
+    }
+
+    #[test]
+    fn a_call_stored_with_its_headers_in_numbers_is_still_read() {
+        let stored = br#"{"agent":"ci","upstream":"shop","tool":"t","method":"GET","target":"/a","headers":[["x-text",[97,98]]],"has_body":false}"#;
+        let read = HeldRequest::from_bytes(&Bytes::from([stored.as_slice(), b"\n"].concat())).expect("it is a call");
+        assert_eq!(read.headers["x-text"], "ab");
+        assert_eq!(read.protocol, Protocol::Http);
     }
 }

@@ -16,7 +16,7 @@ use crate::domain::identity::AgentId;
 use crate::store::{Applied, Park, Parked, QueueLimit, StoredRequest};
 use crate::telemetry::metrics::Source;
 
-use super::held::HeldRequest;
+use super::held::{HeldRequest, Packed};
 use super::intake::Shown;
 use super::release::{KeptAnswer, NoPermit, Permit};
 use super::waiting::{HeldBytes, Presence, Waiting};
@@ -80,8 +80,8 @@ pub enum Patience {
 /// What parking came to.
 #[derive(Debug)]
 pub enum Held {
-    /// Approved: send it. `releasing` is on disk.
-    Permitted(Permit),
+    /// Approved: send this call. `releasing` is on disk.
+    Permitted(Permit, HeldRequest),
     /// The gateway sent it; its answer.
     Answered(Approval, KeptAnswer),
     /// Rejected, expired or withdrawn.
@@ -122,18 +122,9 @@ impl Gate {
     /// Parks a call, or finds what stands for it, and holds the caller as long as it has patience.
     pub async fn park(&self, order: Order) -> Result<Held, Error> {
         let patience = order.patience;
-        // Boxed, here and below: what comes before a wait and after it takes no memory during it.
-        let mut waiting = match Box::pin(self.enter(order)).await? {
-            Entered::Settled(held) => return Ok(*held),
-            Entered::Waiting(waiting) => waiting,
-        };
-        let held = match patience {
-            Patience::Wait(wait) => waiting.wait(wait).await?,
-            Patience::RespondAsync => None,
-        };
-        match held {
-            Some(held) => Ok(held),
-            None => Ok(Held::Pending(Box::pin(waiting.give_up()).await)),
+        match Box::pin(self.enter(order)).await? {
+            Entered::Settled(held) => Ok(*held),
+            Entered::Waiting(waiting) => waiting.to_the_end(patience).await.map(|held| *held),
         }
     }
 
@@ -218,13 +209,15 @@ impl Gate {
         };
         let presence = self.to_its_end(joined).await?;
         let approval = self.approval(id).await?.ok_or(Error::Vanished(id))?;
+        let request = Packed::from(request.to_bytes());
         let waiting = Waiting::new(self, approval, request, waiter, presence, held_bytes);
         Ok(Some(Entered::Waiting(Box::new(waiting))))
     }
 
-    pub(super) async fn release_now(&self, approval: &Approval, request: &HeldRequest) -> Result<Held, Error> {
-        Ok(match self.take_permit(approval, request).await? {
-            Ok(permit) => Held::Permitted(permit),
+    pub(super) async fn release_now(&self, approval: &Approval, request: &Packed) -> Result<Held, Error> {
+        let request = request.open().ok_or(Error::Unreadable(approval.id))?;
+        Ok(match self.take_permit(approval, &request).await? {
+            Ok(permit) => Held::Permitted(permit, request),
             Err(NoPermit::BlockedNow(approval, reason)) => Held::BlockedNow(approval, reason),
             Err(NoPermit::Refused(approval, Refusal::AlreadyClosed(_))) => Held::Refused(approval),
             Err(NoPermit::Refused(approval, _)) => Held::Spent(approval),
@@ -245,7 +238,7 @@ impl Gate {
         })
     }
 
-    fn prepare(&self, order: Order) -> Result<(Park, HeldRequest), Error> {
+    fn prepare(&self, order: Order) -> Result<(Park, Packed), Error> {
         let Order { request, rule, shown, idempotency_key, trace_id, patience } = order;
         let now = self.now();
         let id = self.new_approval_id();
@@ -298,13 +291,14 @@ impl Gate {
             stale_since: None,
         };
         let limits = self.limits();
-        let sealed = self.seal(id, &request.to_bytes())?;
+        let bytes = request.to_bytes();
+        let sealed = self.seal(id, &bytes)?;
         let park = Park {
             approval,
             request: Some(StoredRequest { sealed }),
             pending_per_agent_max: limits.pending_per_agent_max,
             pending_total_max: limits.pending_total_max,
         };
-        Ok((park, request))
+        Ok((park, bytes.into()))
     }
 }

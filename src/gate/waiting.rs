@@ -3,20 +3,32 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use crate::domain::approval::{Approval, Command, Execution, ReleaseMode, State};
 use crate::domain::id::ApprovalId;
+use crate::domain::identity::AgentId;
+use crate::store::Applied;
 use crate::telemetry::metrics;
 
-use super::held::HeldRequest;
-use super::parking::Held;
+use super::held::{HeldRequest, Packed};
+use super::parking::{Held, Patience};
 use super::waiters::Waiter;
 use super::{Error, Gate, POLL_INTERVAL, UNRECORDED_PAUSE};
 
 /// A caller that waits. Dropped, the store is told that the caller has left.
+///
+/// Thousands of these are there at once, so they keep of the approval what finds it again: all else stands in the store.
 pub struct Waiting {
     gate: Gate,
-    approval: Approval,
-    request: HeldRequest,
+    id: ApprovalId,
+    agent: AgentId,
+    rule: Box<str>,
+    /// Whether the gateway sends the call.
+    detached: bool,
+    /// The approval as it was read, until it was looked at.
+    unseen: Option<Box<Approval>>,
+    request: Packed,
     waiter: Waiter,
     presence: Option<Presence>,
     _held_bytes: HeldBytes,
@@ -29,73 +41,132 @@ impl Waiting {
     pub(super) fn new(
         gate: &Gate,
         approval: Approval,
-        request: HeldRequest,
+        request: Packed,
         waiter: Waiter,
         presence: Option<Presence>,
         held_bytes: HeldBytes,
     ) -> Self {
-        Self { gate: gate.clone(), approval, request, waiter, presence, _held_bytes: held_bytes }
+        Self {
+            gate: gate.clone(),
+            id: approval.id,
+            agent: approval.subject.agent.clone(),
+            rule: approval.terms.rule.as_str().into(),
+            detached: approval.call().is_some_and(|call| call.release == ReleaseMode::Detached),
+            unseen: Some(Box::new(approval)),
+            request,
+            waiter,
+            presence,
+            _held_bytes: held_bytes,
+        }
     }
 
-    /// The approval as it was last read.
-    pub const fn approval(&self) -> &Approval {
-        &self.approval
+    /// The approval that is waited for.
+    pub const fn id(&self) -> ApprovalId {
+        self.id
+    }
+
+    /// Whose call it is.
+    pub const fn agent(&self) -> &AgentId {
+        &self.agent
+    }
+
+    /// The label of the rule that asks for the approval.
+    pub fn rule(&self) -> &str {
+        &self.rule
     }
 
     /// The call.
-    pub const fn request(&self) -> &HeldRequest {
-        &self.request
+    pub fn request(&self) -> Option<HeldRequest> {
+        self.request.open()
+    }
+
+    /// Waits as long as the caller has patience, and stops then.
+    pub async fn to_the_end(mut self: Box<Self>, patience: Patience) -> Result<Box<Held>, Error> {
+        let held = match patience {
+            Patience::Wait(wait) => self.wait(wait).await?,
+            Patience::RespondAsync => None,
+        };
+        match held {
+            Some(held) => Ok(held),
+            // Boxed, here and below: what comes after a wait takes no memory during it.
+            None => Box::pin(self.give_up()).await.map(|approval| Box::new(Held::Pending(approval))),
+        }
     }
 
     /// Waits until the caller can be answered, at most `patience`; `None` when that is over. Nothing is lost when it is dropped: a
     /// permit that was taken meanwhile goes back.
-    pub async fn wait(&mut self, patience: Duration) -> Result<Option<Held>, Error> {
-        let deadline = tokio::time::Instant::now() + patience;
-        let gate = self.gate.clone();
-        let detached = self.approval.call().is_some_and(|call| call.release == ReleaseMode::Detached);
+    pub async fn wait(&mut self, patience: Duration) -> Result<Option<Box<Held>>, Error> {
+        let deadline = Instant::now() + patience;
         loop {
-            let approval = &self.approval;
-            if Gate::is_refusal(&approval.state) {
-                return Ok(Some(Held::Refused(approval.clone())));
+            if let Some(approval) = self.unseen.take()
+                && let Some(held) = Box::pin(self.look_at(approval)).await?
+            {
+                return Ok(Some(held));
             }
-            if matches!(approval.state, State::Approved(_)) {
-                match (&approval.execution, detached) {
-                    (_, false) => {
-                        if !self.waiter.is_newest() {
-                            tokio::time::sleep(NEWER_FIRST).await;
-                        }
-                        return Box::pin(gate.release_now(approval, &self.request)).await.map(Some);
-                    }
-                    // The gateway sends it; wait for the outcome.
-                    (Execution::Held | Execution::Releasing { .. }, true) => {}
-                    (_, true) => return Box::pin(gate.replay(approval.clone())).await.map(Some),
-                }
-            }
-            let id = approval.id;
+            let look_again = (Instant::now() + POLL_INTERVAL).min(deadline);
+            let Self { gate, waiter, .. } = self;
             tokio::select! {
                 // In this order: what can be told beats being sent away, at the end of patience too.
                 biased;
-                () = self.waiter.woken() => {}
-                () = gate.inner.drain.cancelled() => return Ok(Some(Held::Draining(Some(approval.clone())))),
-                () = tokio::time::sleep_until(deadline) => return Ok(None),
-                () = tokio::time::sleep(POLL_INTERVAL) => {}
+                () = waiter.woken() => {}
+                () = gate.inner.drain.cancelled() => return Ok(Some(Box::pin(self.sent_away()).await)),
+                () = tokio::time::sleep_until(look_again) => if look_again == deadline {
+                    return Ok(None);
+                },
             }
-            self.approval = gate.approval(id).await?.ok_or(Error::Vanished(id))?;
+            self.unseen = Some(Box::pin(self.read()).await?);
         }
     }
 
-    /// Stops waiting; on disk when it returns, so that the caller's next request finds the approval free to join.
-    pub async fn give_up(mut self) -> Approval {
-        if let Some(presence) = &mut self.presence {
-            presence.leave().await;
+    /// What the caller can be told about an approval that looks like this; `None` when it has to wait on.
+    async fn look_at(&self, approval: Box<Approval>) -> Result<Option<Box<Held>>, Error> {
+        if Gate::is_refusal(&approval.state) {
+            return Ok(Some(Box::new(Held::Refused(*approval))));
         }
-        self.approval
+        if !matches!(approval.state, State::Approved(_)) {
+            return Ok(None);
+        }
+        let held = match (&approval.execution, self.detached) {
+            (_, false) => {
+                if !self.waiter.is_newest() {
+                    tokio::time::sleep(NEWER_FIRST).await;
+                }
+                self.gate.release_now(&approval, &self.request).await?
+            }
+            // The gateway sends it; wait for the outcome.
+            (Execution::Held | Execution::Releasing { .. }, true) => return Ok(None),
+            (_, true) => self.gate.replay(*approval).await?,
+        };
+        Ok(Some(Box::new(held)))
+    }
+
+    async fn read(&self) -> Result<Box<Approval>, Error> {
+        self.gate.approval(self.id).await?.map(Box::new).ok_or(Error::Vanished(self.id))
+    }
+
+    /// The process goes down, and the approval stands: it is named where it can be read.
+    async fn sent_away(&self) -> Box<Held> {
+        Box::new(Held::Draining(self.read().await.ok().map(|approval| *approval)))
+    }
+
+    /// Stops waiting; on disk when it returns, so that the caller's next request finds the approval free to join. The approval is
+    /// as it stands then.
+    pub async fn give_up(mut self) -> Result<Approval, Error> {
+        let left = match &mut self.presence {
+            Some(presence) => presence.leave().await,
+            None => None,
+        };
+        match left.or(self.unseen.take()) {
+            Some(approval) => Ok(*approval),
+            // Its leaving could not be recorded, or another's had to be.
+            None => self.read().await.map(|approval| *approval),
+        }
     }
 }
 
 impl std::fmt::Debug for Waiting {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Waiting").field("approval", &self.approval.id).finish_non_exhaustive()
+        f.debug_struct("Waiting").field("approval", &self.id).finish_non_exhaustive()
     }
 }
 
@@ -110,18 +181,12 @@ impl Presence {
         Self { gate: Some(gate.clone()), id }
     }
 
-    /// Leaves before the caller is told to come back: its next request must find the approval free to join.
-    async fn leave(&mut self) {
-        if let Some(gate) = self.gate.take() {
-            let id = self.id;
-            let task = gate.clone();
-            let left = gate.to_its_end(async move {
-                leave(&task, id).await;
-                Ok(())
-            });
-            // Whether it could be recorded is in the log; the caller is told to come back either way.
-            drop(left.await);
-        }
+    /// Leaves before the caller is told to come back: its next request must find the approval free to join. The approval as it
+    /// stands after that; `None` when it could not be recorded, which is in the log.
+    async fn leave(&mut self) -> Option<Box<Approval>> {
+        let gate = self.gate.take()?;
+        let (task, id) = (gate.clone(), self.id);
+        gate.to_its_end(async move { Ok(leave(&task, id).await) }).await.ok().flatten()
     }
 }
 
@@ -129,33 +194,39 @@ impl Drop for Presence {
     fn drop(&mut self) {
         if let Some(gate) = self.gate.take() {
             let (task, id) = (gate.clone(), self.id);
-            gate.spawn("caller left", async move { leave(&task, id).await });
+            gate.spawn("caller left", async move { drop(leave(&task, id).await) });
         }
     }
 }
 
-async fn leave(gate: &Gate, id: ApprovalId) {
-    if has_left(gate, id).await {
-        return;
+async fn leave(gate: &Gate, id: ApprovalId) -> Option<Box<Approval>> {
+    if let Ok(left) = record_leaving(gate, id).await {
+        return left;
     }
     // A caller that seems to wait keeps a grant alive, and its next request from joining. After a restart `recover` knows that
     // nobody waits.
     let task = gate.clone();
     gate.spawn("caller left, unrecorded", async move {
         while !task.drains_within(UNRECORDED_PAUSE).await {
-            if has_left(&task, id).await {
+            if record_leaving(&task, id).await.is_ok() {
                 return;
             }
         }
     });
+    None
 }
 
-async fn has_left(gate: &Gate, id: ApprovalId) -> bool {
-    let applied = gate.apply(id, Command::CallerLeft).await;
-    if let Err(error) = &applied {
-        tracing::warn!(approval = %id, %error, "a caller's leaving could not be recorded; it will be tried again");
+async fn record_leaving(gate: &Gate, id: ApprovalId) -> Result<Option<Box<Approval>>, Error> {
+    match gate.apply(id, Command::CallerLeft).await {
+        Ok(Applied::Changed(approval) | Applied::Same(approval) | Applied::Refused(approval, _)) => {
+            Ok(Some(Box::new(approval)))
+        }
+        Ok(Applied::Missing) => Ok(None),
+        Err(error) => {
+            tracing::warn!(approval = %id, %error, "a caller's leaving could not be recorded; it will be tried again");
+            Err(error)
+        }
     }
-    applied.is_ok()
 }
 
 /// Body bytes that a waiting caller keeps in memory.

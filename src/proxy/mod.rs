@@ -31,7 +31,8 @@ use crate::domain::time::Timestamp;
 use crate::domain::tools::Claims;
 use crate::gate::held::HeldRequest;
 use crate::gate::intake::{Body, Entry, Shown};
-use crate::gate::parking::{Held, Order, Patience, RuleTerms};
+use crate::gate::parking::{Entered, Held, Order, Patience, RuleTerms};
+use crate::gate::waiting::Waiting;
 use crate::gate::{Gate, release::Permit};
 use crate::problem::{Problem, REQUEST_ID_HEADER};
 use crate::protocol::head::{CheckedHead, HeadView, check_head};
@@ -184,9 +185,15 @@ impl Proxy {
         let span = tracing::info_span!("request", request_id = %id, trace_id = call.trace.trace_id());
         let agent = call.agent.clone();
         let judged = async {
-            match self.judge_and_act(&surface, &policy, *call, watch).await {
-                Ok(response) => response,
-                Err(refusal) => self.refuse(id, Actor::Agent(agent.0), refusal).await,
+            // Boxed, both: what a call is judged by, and what follows a wait, takes no memory while the call is held.
+            let answered = match Box::pin(self.judge_and_act(surface, policy, call, watch)).await {
+                Ok(Acted::Answered(response)) => return *response,
+                Ok(Acted::Parked(parked)) => self.hold(parked).await,
+                Err(refusal) => Err(refusal),
+            };
+            match answered {
+                Ok(response) => *response,
+                Err(refusal) => Box::pin(self.refuse(id, Actor::Agent(agent.0), refusal)).await,
             }
         };
         judged.instrument(span).await
@@ -204,16 +211,18 @@ impl Proxy {
     /// Every other call: what its head alone settles, and what needs its body.
     async fn judge_and_act(
         &self,
-        surface: &Surface,
-        policy: &CompiledPolicy,
-        call: Unread,
+        surface: Arc<Surface>,
+        policy: Arc<CompiledPolicy>,
+        call: Box<Unread>,
         watch: Stopwatch,
-    ) -> Result<Response<AnswerBody>, Refusal> {
+    ) -> Result<Acted, Refusal> {
         let permit = {
-            let entry = Entry::new(&self.gate, policy, call.facts(), self.gate.now());
+            let entry = Entry::new(&self.gate, &policy, call.facts(), self.gate.now());
             match entry.judge(Body::Unread, Stopwatch::start()) {
                 Decision::Verdict(verdict) => match verdict.kind {
-                    VerdictKind::Blocked => return Ok(answer::own(answer::blocked(&entry.deny(&verdict).await))),
+                    VerdictKind::Blocked => {
+                        return Ok(Acted::answered(answer::own(answer::blocked(&entry.deny(&verdict).await))));
+                    }
                     VerdictKind::Allowed | VerdictKind::Audit => Some(entry.admit(&verdict).await?),
                     VerdictKind::WaitingForApproval => None,
                 },
@@ -221,8 +230,8 @@ impl Proxy {
             }
         };
         match permit {
-            Some(permit) => Ok(sent(call.pass(permit, surface, watch)).await),
-            None => self.read_and_act(surface, policy, call, watch).await,
+            Some(permit) => Ok(Acted::answered(sent(call.pass(permit, &surface, watch)).await)),
+            None => self.read_and_act(&surface, &policy, *call, watch).await,
         }
     }
 
@@ -233,7 +242,7 @@ impl Proxy {
         policy: &CompiledPolicy,
         call: Unread,
         watch: Stopwatch,
-    ) -> Result<Response<AnswerBody>, Refusal> {
+    ) -> Result<Acted, Refusal> {
         let (request, context) = call.read(surface).await?;
         let upstream = context.upstream.clone();
         let act = {
@@ -250,7 +259,9 @@ impl Proxy {
                 return Err(Refusal::internal("policy asked again for a body that was read"));
             };
             match verdict.kind {
-                VerdictKind::Blocked => return Ok(answer::own(answer::blocked(&entry.deny(&verdict).await))),
+                VerdictKind::Blocked => {
+                    return Ok(Acted::answered(answer::own(answer::blocked(&entry.deny(&verdict).await))));
+                }
                 VerdictKind::Allowed | VerdictKind::Audit => Act::Send(entry.admit(&verdict).await?),
                 VerdictKind::WaitingForApproval => {
                     let patience = context.patience(verdict.approval().hold, surface);
@@ -265,31 +276,36 @@ impl Proxy {
                 let HeldRequest { method, target, headers, body, .. } = request;
                 let uri = upstream.uri(&target, None);
                 let outgoing = Outgoing { method, uri, headers, body: CallBody::judged(body) };
-                Ok(sent(upstream::forward(permit, &upstream, outgoing, Stopwatch::start())).await)
+                let response = sent(upstream::forward(permit, &upstream, outgoing, Stopwatch::start())).await;
+                Ok(Acted::answered(response))
             }
             Act::Park(terms, patience) => {
                 let (rule, shown) = *terms;
                 let Rest { idempotency_key, trace, .. } = context;
                 let trace_id = Some(trace.trace_id());
-                let request = request.compact();
-                let order = Order { request: request.clone(), rule, shown, idempotency_key, trace_id, patience };
-                // Boxed, so that a held call keeps little more in memory than its place in the queue.
-                Box::pin(self.park(order, request, upstream, patience)).await
+                let order = Order { request, rule, shown, idempotency_key, trace_id, patience };
+                match self.gate.enter(order).await? {
+                    Entered::Settled(held) => Ok(Acted::answered(self.tell(*held, upstream, patience).await)),
+                    Entered::Waiting(waiting) => {
+                        Ok(Acted::Parked(Box::new(ParkedCall { waiting, upstream, patience })))
+                    }
+                }
             }
         }
     }
 
-    async fn park(
-        &self,
-        order: Order,
-        request: HeldRequest,
-        upstream: Arc<Upstream>,
-        patience: Patience,
-    ) -> Result<Response<AnswerBody>, Refusal> {
-        Ok(match self.gate.park(order).await? {
-            Held::Permitted(permit) => {
+    /// Waits with the caller, and answers it.
+    async fn hold(&self, parked: Box<ParkedCall>) -> Result<Box<Response<AnswerBody>>, Refusal> {
+        let ParkedCall { waiting, upstream, patience } = *parked;
+        let held = waiting.to_the_end(patience).await?;
+        Ok(Box::new(Box::pin(self.tell(*held, upstream, patience)).await))
+    }
+
+    async fn tell(&self, held: Held, upstream: Arc<Upstream>, patience: Patience) -> Response<AnswerBody> {
+        match held {
+            Held::Permitted(permit, request) => {
                 let released = upstream::release(permit, upstream, request, self.tracker.clone());
-                Box::pin(released).await.unwrap_or_else(answer::own)
+                released.await.unwrap_or_else(answer::own)
             }
             Held::Answered(approval, kept) => answer::replayed(&approval, kept),
             Held::Refused(approval) => answer::own(answer::refused(&approval, self.gate.now())),
@@ -299,7 +315,7 @@ impl Proxy {
             Held::KeyReused(approval) => answer::own(answer::key_reused(&approval)),
             Held::Full(overflow) => answer::own(answer::full(overflow)),
             Held::Draining(approval) => answer::own(answer::draining(approval.as_ref())),
-        })
+        }
     }
 
     fn refused(self: Arc<Self>, id: RequestId, actor: Actor, refusal: Refusal) -> Work {
@@ -325,6 +341,25 @@ async fn sent(passing: Result<Passing, Problem>) -> Response<AnswerBody> {
 fn check(parts: &Parts, surface: &Surface) -> Result<CheckedHead, Refusal> {
     let view = HeadView { method: &parts.method, uri: &parts.uri, version: parts.version, headers: &parts.headers };
     Ok(check_head(&view, &surface.head_limits)?)
+}
+
+/// What became of a call.
+enum Acted {
+    Answered(Box<Response<AnswerBody>>),
+    Parked(Box<ParkedCall>),
+}
+
+impl Acted {
+    fn answered(response: Response<AnswerBody>) -> Self {
+        Acted::Answered(Box::new(response))
+    }
+}
+
+/// A call that waits.
+struct ParkedCall {
+    waiting: Box<Waiting>,
+    upstream: Arc<Upstream>,
+    patience: Patience,
 }
 
 /// What becomes of a judged call that is not refused.

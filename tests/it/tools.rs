@@ -276,7 +276,7 @@ async fn call(gate: Gate, request: HeldRequest) -> Done {
         }
     };
     match gate.park(order).await.expect("is parked") {
-        Held::Permitted(permit) => {
+        Held::Permitted(permit, request) => {
             let release = permit.spend(|| request.fingerprint()).expect("it is this call's");
             release.finish(Sent::Answered(200), None).await;
             Done::Sent

@@ -136,13 +136,10 @@ pub(crate) fn comes_back_to_an_approval(shared: &Arc<Shared>, gateways: &Arc<Gat
             match gateway.gate.rejoin(id, &agent, |_| None).await? {
                 None => Ok(Answer::Blocked),
                 Some(Entered::Settled(held)) => Ok(told(*held)),
-                Some(Entered::Waiting(mut waiting)) => match waiting.wait(patience).await? {
-                    Some(Held::Permitted(permit)) => {
-                        let request = waiting.request().clone();
-                        Ok(released(&shared, &gateway, permit, request).await)
-                    }
+                Some(Entered::Waiting(mut waiting)) => match waiting.wait(patience).await?.map(|held| *held) {
+                    Some(Held::Permitted(permit, request)) => Ok(released(&shared, &gateway, permit, request).await),
                     Some(held) => Ok(told(held)),
-                    None => Ok(Answer::Pending(waiting.give_up().await)),
+                    None => Ok(Answer::Pending(waiting.give_up().await?)),
                 },
             }
         };
@@ -211,9 +208,9 @@ pub(crate) async fn ask(
     let (rule, shown) = order;
     let patience = plan.patience.map_or(Patience::RespondAsync, |millis| Patience::Wait(Duration::from_millis(millis)));
     let idempotency_key = plan.key.clone();
-    let order = Order { request: request.clone(), rule, shown, idempotency_key, trace_id: None, patience };
+    let order = Order { request, rule, shown, idempotency_key, trace_id: None, patience };
     Ok(match gate.park(order).await? {
-        Held::Permitted(permit) => released(shared, gateway, permit, request).await,
+        Held::Permitted(permit, request) => released(shared, gateway, permit, request).await,
         held => told(held),
     })
 }
@@ -243,7 +240,7 @@ async fn released(
 
 fn told(held: Held) -> Answer {
     match held {
-        Held::Permitted(_) => Answer::Failed("a permit that nobody uses".to_owned()),
+        Held::Permitted(..) => Answer::Failed("a permit that nobody uses".to_owned()),
         Held::Answered(approval, kept) => {
             let whole = kept.body == approval.id.to_string() && !kept.too_large;
             if whole { Answer::Kept(approval, kept.status) } else { Answer::Kept(approval, 0) }

@@ -105,7 +105,7 @@ fn message_in(kept: &KeptAnswer) -> Option<Value> {
 /// What the gate said about a parked call that is not to be sent now, as a problem; `None` for a permit.
 pub(super) fn problem_of(held: &Held, now: Timestamp) -> Option<Problem> {
     Some(match held {
-        Held::Permitted(_) | Held::Answered(..) => return None,
+        Held::Permitted(..) | Held::Answered(..) => return None,
         Held::Refused(approval) => answer::refused(approval, now),
         Held::BlockedNow(approval, reason) => answer::blocked_now(approval, reason),
         Held::Pending(approval) => answer::still_pending(approval),

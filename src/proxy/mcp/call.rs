@@ -223,10 +223,9 @@ impl Proxy {
         let streams = post.accepts_stream();
         let cancellable = self.in_flight.note(&post.request.agent, &post.upstream.name, post.session(), &about.id);
         let upstream = post.upstream.clone();
-        let request = post.request.compact();
-        let order = order(request.clone(), terms, trace_id, Patience::Wait(budget));
+        let order = order(post.request, terms, trace_id, Patience::Wait(budget));
         let waiting = match Box::pin(self.gate.enter(order)).await {
-            Ok(Entered::Settled(held)) => return Box::pin(self.conclude(*held, &about, &upstream, request)).await,
+            Ok(Entered::Settled(held)) => return Box::pin(self.conclude(*held, &about, &upstream)).await,
             Ok(Entered::Waiting(waiting)) => Kept::new(&self.gate, waiting, about.revision),
             Err(error) => return about.answer(Problem::from(error)),
         };
@@ -240,7 +239,8 @@ impl Proxy {
             Ok(Some(decided)) => {
                 let HeldCall { about, upstream, waiting, cancellable, .. } = held;
                 cancellable.forget();
-                Box::pin(self.conclude(decided, &about, &upstream, waiting.settled())).await
+                waiting.settled();
+                Box::pin(self.conclude(*decided, &about, &upstream)).await
             }
             Ok(None) if streams && inline < budget => {
                 held.budget = budget.saturating_sub(inline);
@@ -248,8 +248,12 @@ impl Proxy {
             }
             Ok(None) => {
                 let HeldCall { about, waiting, .. } = held;
-                let approval = Box::pin(waiting.give_up()).await;
-                answer::json(self.rounds.over(&self.gate, &about, &approval, round), &approval.id.to_string())
+                match Box::pin(waiting.give_up()).await {
+                    Ok(approval) => {
+                        answer::json(self.rounds.over(&self.gate, &about, &approval, round), &approval.id.to_string())
+                    }
+                    Err(error) => about.answer(Problem::from(error)),
+                }
             }
             Err(error) => held.about.answer(Problem::from(error)),
         }
@@ -263,13 +267,14 @@ impl Proxy {
         terms: (RuleTerms, Shown),
         trace_id: String,
     ) -> Response<AnswerBody> {
-        let (agent, upstream, request) = (post.request.agent.clone(), post.upstream.clone(), post.request.clone());
+        let (agent, upstream) = (post.request.agent.clone(), post.upstream.clone());
         let order = order(post.request, terms, trace_id, Patience::RespondAsync);
         let response = match self.gate.enter(order).await {
-            Ok(Entered::Waiting(waiting)) => {
-                return tasks::created(&about.id, about.revision, &waiting.give_up().await);
-            }
-            Ok(Entered::Settled(held)) => self.conclude(*held, &about, &upstream, request).await,
+            Ok(Entered::Waiting(waiting)) => match waiting.give_up().await {
+                Ok(approval) => return tasks::created(&about.id, about.revision, &approval),
+                Err(error) => about.answer(Problem::from(error)),
+            },
+            Ok(Entered::Settled(held)) => self.conclude(*held, &about, &upstream).await,
             Err(error) => about.answer(Problem::from(error)),
         };
         if about.revision.is_stateless() {
@@ -280,18 +285,12 @@ impl Proxy {
     }
 
     /// Answers plainly: nothing has been written to the caller yet, so the upstream's answer passes as it is, whatever its status.
-    async fn conclude(
-        &self,
-        held: Held,
-        about: &About,
-        upstream: &Arc<Upstream>,
-        request: HeldRequest,
-    ) -> Response<AnswerBody> {
+    async fn conclude(&self, held: Held, about: &About, upstream: &Arc<Upstream>) -> Response<AnswerBody> {
         if let Some(problem) = answer::problem_of(&held, self.gate.now()) {
             return about.answer(problem);
         }
         match held {
-            Held::Permitted(permit) => {
+            Held::Permitted(permit, request) => {
                 let (agent, fingerprint) = (request.agent.clone(), request.fingerprint());
                 match upstream::release(permit, upstream.clone(), request, self.tracker.clone()).await {
                     Ok(response) if about.revision.is_stateless() => {
@@ -324,8 +323,10 @@ impl Proxy {
     /// The caller has taken the call back: nobody reads what is answered now, but an answer there must be.
     async fn withdrawn(&self, held: HeldCall) -> Response<AnswerBody> {
         let HeldCall { about, waiting, .. } = held;
-        let approval = waiting.withdraw().await;
-        about.answer(plain::refused(&approval, self.gate.now()))
+        match waiting.withdraw().await {
+            Ok(approval) => about.answer(plain::refused(&approval, self.gate.now())),
+            Err(error) => about.answer(Problem::from(error)),
+        }
     }
 }
 

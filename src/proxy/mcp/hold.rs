@@ -1,13 +1,14 @@
 //! A held call whose caller reads an event stream: kept alive until somebody decides, the caller leaves, or its time is over.
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use http::Response;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
 use tokio_util::task::TaskTracker;
 
-use crate::gate::Gate;
 use crate::gate::parking::Held;
+use crate::gate::{self, Gate};
 use crate::problem::{APPROVAL_HEADER, Problem, SOURCE_HEADER, Source};
 use crate::protocol::mcp::sse;
 
@@ -51,54 +52,57 @@ impl Hold {
 
     /// The head of the stream; its body is written by a task of its own.
     pub(super) fn respond(self) -> Response<AnswerBody> {
-        let approval = self.call.waiting.approval();
-        let message = format!("Waiting for human approval {} (rule {})", approval.id, approval.terms.rule);
-        let id = approval.id.to_string();
+        let waiting = self.call.waiting.waiting();
+        let id = waiting.id().to_string();
+        let message = format!("Waiting for human approval {id} (rule {})", waiting.rule());
         let (pulse, body) = Pulse::new(self.call.token.clone(), message);
         let task = self.tracker.clone();
-        task.spawn(self.run(pulse));
+        // Boxed: a future has room for each of its arguments twice, once as given, once as used.
+        task.spawn(Box::new(self).run(Box::new(pulse)));
         head(body, &id)
     }
 
-    async fn run(mut self, mut pulse: Pulse) {
+    async fn run(mut self: Box<Self>, mut pulse: Box<Pulse>) {
         // The first bytes come at once: they keep the connection, and may name the place to go on from.
         let first = match resume::event_id(&self.gate, &self.call) {
             Some(id) => sse::priming(&id, resume::RETRY_MS),
             None => bytes::Bytes::from_static(sse::KEEPALIVE),
         };
-        if pulse.write(first).await.is_err() {
-            return Box::pin(self.left(Left::Gone)).await;
-        }
+        pulse.offer(first);
         let waited = {
             let HeldCall { waiting, cancellable, budget, .. } = &mut self.call;
-            let wait = async {
+            // Pinned where it is: given by value, it would have room here twice.
+            let wait = pin!(async {
                 tokio::select! {
                     held = waiting.wait(*budget) => Ok(held),
                     () = cancellable.cancelled() => Err(Left::Cancelled),
                 }
-            };
+            });
             pulse.alongside(wait).await.unwrap_or(Err(Left::Gone))
         };
-        match waited {
-            // Boxed: what comes after the wait takes no memory during it.
-            Ok(Ok(Some(held))) => Box::pin(self.conclude(held, pulse)).await,
+        // Boxed: what comes after the wait takes no memory during it.
+        Box::pin(self.end(waited, pulse)).await;
+    }
+
+    async fn end(self: Box<Self>, waited: Result<Result<Option<Box<Held>>, gate::Error>, Left>, pulse: Box<Pulse>) {
+        let text = match waited {
+            Ok(Ok(Some(held))) => return self.conclude(*held, *pulse).await,
             Ok(Ok(None)) => {
                 let HeldCall { about, waiting, round, .. } = self.call;
-                let approval = Box::pin(waiting.give_up()).await;
-                let text = self.rounds.over(&self.gate, &about, &approval, round);
-                // A caller that has left meanwhile finds the approval as it is.
-                let _ = pulse.write(sse::message(&text)).await;
+                match waiting.give_up().await {
+                    Ok(approval) => self.rounds.over(&self.gate, &about, &approval, round),
+                    Err(error) => about.text(&Problem::from(error)),
+                }
             }
-            Ok(Err(error)) => {
-                let text = self.call.about.text(&Problem::from(error));
-                let _ = pulse.write(sse::message(&text)).await;
-            }
-            Err(left) => Box::pin(self.left(left)).await,
-        }
+            Ok(Err(error)) => self.call.about.text(&Problem::from(error)),
+            Err(left) => return self.left(left).await,
+        };
+        // A caller that has left meanwhile finds the approval as it is.
+        let _ = pulse.write(sse::message(&text)).await;
     }
 
     /// By the revision's own rule: a notification takes the call back in all of them, a closed stream only in those without sessions.
-    async fn left(self, left: Left) {
+    async fn left(self: Box<Self>, left: Left) {
         match left {
             // What that means is for the revision to say, and `Kept` knows.
             Left::Gone => drop(self.call.waiting),
@@ -106,18 +110,18 @@ impl Hold {
         }
     }
 
-    async fn conclude(self, held: Held, mut pulse: Pulse) {
+    async fn conclude(self: Box<Self>, held: Held, mut pulse: Pulse) {
         let HeldCall { about, upstream, waiting, cancellable, .. } = self.call;
         cancellable.forget();
-        let request = waiting.settled();
+        waiting.settled();
         if let Some(problem) = answer::problem_of(&held, self.gate.now()) {
             let _ = pulse.write(sse::message(&about.text(&problem))).await;
             return;
         }
         match held {
             // Nothing is sent for a caller that is not there: the permit goes back and is a grant.
-            Held::Permitted(permit) if pulse.is_gone() => drop(permit),
-            Held::Permitted(permit) => {
+            Held::Permitted(permit, _) if pulse.is_gone() => drop(permit),
+            Held::Permitted(permit, request) => {
                 let (agent, fingerprint) = (request.agent.clone(), request.fingerprint());
                 let released = upstream::release(permit, Arc::clone(&upstream), request, self.tracker.clone());
                 pulse.hand_over();

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use crate::domain::approval::Approval;
-use crate::gate::held::HeldRequest;
 use crate::gate::parking::Held;
 use crate::gate::waiting::Waiting;
 use crate::gate::{self, Gate};
@@ -22,34 +21,29 @@ impl Kept {
         Self { gate: gate.clone(), waiting: Some(waiting), withdraws: revision.is_stateless() }
     }
 
-    fn waiting(&self) -> &Waiting {
+    pub(super) fn waiting(&self) -> &Waiting {
         self.waiting.as_ref().expect("only taken by methods that use it up")
     }
 
-    pub(super) fn approval(&self) -> &Approval {
-        self.waiting().approval()
-    }
-
-    pub(super) async fn wait(&mut self, patience: Duration) -> Result<Option<Held>, gate::Error> {
+    pub(super) async fn wait(&mut self, patience: Duration) -> Result<Option<Box<Held>>, gate::Error> {
         self.waiting.as_mut().expect("only taken by methods that use it up").wait(patience).await
     }
 
     /// Stops waiting; the approval stands.
-    pub(super) async fn give_up(mut self) -> Approval {
+    pub(super) async fn give_up(mut self) -> Result<Approval, gate::Error> {
         let waiting = self.waiting.take().expect("only taken by methods that use it up");
         waiting.give_up().await
     }
 
     /// Stops waiting and takes the approval back, unless somebody else waits on it.
-    pub(super) async fn withdraw(mut self) -> Approval {
+    pub(super) async fn withdraw(mut self) -> Result<Approval, gate::Error> {
         let waiting = self.waiting.take().expect("only taken by methods that use it up");
         withdraw(&self.gate, waiting).await
     }
 
     /// The call was decided: nothing is left to wait for or to take back.
-    pub(super) fn settled(mut self) -> HeldRequest {
-        let waiting = self.waiting.take().expect("only taken by methods that use it up");
-        waiting.request().clone()
+    pub(super) fn settled(mut self) {
+        drop(self.waiting.take());
     }
 }
 
@@ -62,16 +56,16 @@ impl Drop for Kept {
     }
 }
 
-async fn withdraw(gate: &Gate, waiting: Box<Waiting>) -> Approval {
-    let agent = waiting.request().agent.clone();
-    let approval = waiting.give_up().await;
-    match gate.withdraw_unwatched(approval.id, &agent).await {
-        Ok(Some(now)) => now,
-        Ok(None) => approval,
+async fn withdraw(gate: &Gate, waiting: Box<Waiting>) -> Result<Approval, gate::Error> {
+    let (id, agent) = (waiting.id(), waiting.agent().clone());
+    let left = waiting.give_up().await;
+    match gate.withdraw_unwatched(id, &agent).await {
+        Ok(Some(now)) => Ok(now),
+        Ok(None) => left,
         Err(error) => {
             // It stays pending until it expires; nothing is sent without a caller.
-            tracing::warn!(approval = %approval.id, %error, "a withdrawn call could not be recorded");
-            approval
+            tracing::warn!(approval = %id, %error, "a withdrawn call could not be recorded");
+            left
         }
     }
 }

@@ -12,6 +12,7 @@ mod hold;
 mod inflight;
 mod kept;
 mod listing;
+mod pipe;
 mod relay;
 mod resume;
 mod rewrite;

@@ -52,16 +52,16 @@ pub(super) fn event_id(gate: &Gate, call: &HeldCall) -> Option<String> {
     if call.about.revision != Revision::November2025 {
         return None;
     }
-    let approval = call.waiting.approval();
+    let waiting = call.waiting.waiting();
     let place = Place {
-        approval: approval.id,
+        approval: waiting.id(),
         id: call.about.id.as_json().to_owned(),
         tool: call.about.tool.clone(),
         token: call.token.clone(),
         budget: call.budget,
     };
     let text = serde_json::to_vec(&place).expect("a place has no failing serialiser");
-    let sealed = gate.seal_for(&approval.subject.agent, &text).ok()?;
+    let sealed = gate.seal_for(waiting.agent(), &text).ok()?;
     Some(format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(sealed)))
 }
 
@@ -99,7 +99,7 @@ impl Proxy {
             Err(error) => return about.answer(Problem::from(error)),
         };
         let upstream = call.upstream.clone();
-        if waiting.request().upstream != upstream.name {
+        if waiting.request().is_none_or(|request| request.upstream != upstream.name) {
             return unknown();
         }
         let session = call.headers.get(crate::protocol::mcp::SESSION).map_or(&[][..], |value| value.as_bytes());

@@ -9,13 +9,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body::{Body, Frame};
 use serde_json::Value;
-use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::protocol::mcp::{progress, sse};
 
-/// Pieces that may wait for a caller that reads slowly.
-const PIECES_MAX: usize = 8;
+pub(super) use super::pipe::Gone;
+use super::pipe::{Reader, Writer, pipe};
+
 /// How often a silent stream gets a comment: below the idle limit of every common client and proxy, and the probe that finds out
 /// that the caller has gone.
 pub(super) const KEEPALIVE_EVERY: Duration = Duration::from_secs(15);
@@ -30,7 +30,7 @@ const LONG: Duration = Duration::from_secs(365 * 24 * 3600);
 /// What the caller reads.
 #[derive(Debug)]
 pub struct ChannelBody {
-    pieces: mpsc::Receiver<Bytes>,
+    pieces: Reader,
 }
 
 impl Body for ChannelBody {
@@ -38,19 +38,16 @@ impl Body for ChannelBody {
     type Error = Infallible;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        self.pieces.poll_recv(cx).map(|piece| piece.map(|piece| Ok(Frame::data(piece))))
+        self.pieces.poll_next(cx).map(|piece| piece.map(|piece| Ok(Frame::data(piece))))
     }
 }
 
-/// The caller no longer reads.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Gone;
-
 /// What the gateway writes to, with its pulse: comments, and progress where the caller gave a token.
 pub(super) struct Pulse {
-    sender: mpsc::Sender<Bytes>,
+    writer: Writer,
     keepalive: tokio::time::Interval,
-    progress: Option<Progress>,
+    /// Boxed: most callers ask for none.
+    progress: Option<Box<Progress>>,
 }
 
 /// Progress under the caller's token, strictly increasing, whoever reports it.
@@ -64,14 +61,15 @@ struct Progress {
 impl Pulse {
     /// A stream and its pulse. `token` is JSON text; `message` says what is waited for.
     pub(super) fn new(token: Option<String>, message: String) -> (Self, ChannelBody) {
-        let (sender, pieces) = mpsc::channel(PIECES_MAX);
+        let (writer, pieces) = pipe();
         let every = |period| {
             let mut interval = tokio::time::interval_at(Instant::now() + period, period);
             interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
             interval
         };
-        let progress = token.map(|token| Progress { token, message, every: every(PROGRESS_EVERY), last: None });
-        (Self { sender, keepalive: every(KEEPALIVE_EVERY), progress }, ChannelBody { pieces })
+        let progress =
+            token.map(|token| Box::new(Progress { token, message, every: every(PROGRESS_EVERY), last: None }));
+        (Self { writer, keepalive: every(KEEPALIVE_EVERY), progress }, ChannelBody { pieces })
     }
 
     /// A stream that another writer keeps alive.
@@ -83,12 +81,17 @@ impl Pulse {
 
     /// Writes a piece. A caller that does not read holds this up, and nothing else.
     pub(super) async fn write(&self, piece: Bytes) -> Result<(), Gone> {
-        self.sender.send(piece).await.map_err(|_| Gone)
+        self.writer.write(piece).await
+    }
+
+    /// Writes a piece to a caller that reads; one that has stopped reading has enough in its buffer.
+    pub(super) fn offer(&self, piece: Bytes) {
+        self.writer.offer(piece);
     }
 
     /// Whether the caller is gone, as far as is known.
     pub(super) fn is_gone(&self) -> bool {
-        self.sender.is_closed()
+        self.writer.is_gone()
     }
 
     /// Carries `work` out while the pulse beats.
@@ -98,7 +101,7 @@ impl Pulse {
     pub(super) async fn alongside<T>(&mut self, work: impl Future<Output = T>) -> Result<T, Gone> {
         let mut work = pin!(work);
         loop {
-            let Self { sender, keepalive, progress } = self;
+            let Self { writer, keepalive, progress } = self;
             let tick = async {
                 match progress {
                     Some(progress) => {
@@ -110,12 +113,12 @@ impl Pulse {
             };
             let piece = tokio::select! {
                 done = &mut work => return Ok(done),
-                () = sender.closed() => return Err(Gone),
+                () = writer.gone() => return Err(Gone),
                 _ = keepalive.tick() => Bytes::from_static(sse::KEEPALIVE),
                 piece = tick => piece,
             };
             // A caller that has stopped reading has enough in its buffer to be kept alive by.
-            let _ = sender.try_send(piece);
+            writer.offer(piece);
         }
     }
 
