@@ -71,6 +71,7 @@ pub(crate) async fn measure(before: usize, calls: usize, folder: &Path, cores: O
     );
     let asked = sent.iter().map(|sent| sent.arrived.saturating_sub(clock)).collect();
     print("asked for the first decision -> first byte at the upstream", asked);
+    let mut admin = Admin::connect(gateway.admin).await?;
     print("decision made -> first byte at the upstream", since_decisions(&mut admin, &sent).await?);
     println!(
         "descriptors of the gateway in the end: {}, RSS {} MiB",

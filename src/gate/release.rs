@@ -4,6 +4,7 @@
 //! by value, and it cannot be cloned: that nothing passes undecided is checked by the compiler. For an approved call the
 //! permit exists only after `releasing` is on disk.
 
+use std::future::Future;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -18,6 +19,7 @@ use crate::telemetry::metrics::{Counted, ReleaseOutcome, Violation};
 
 use super::again::{self, Again};
 use super::held::HeldRequest;
+use super::pace::{self, Place};
 use super::{Error, Gate, UNRECORDED_PAUSE};
 
 /// How many detached releases run at once; the others wait their turn.
@@ -27,6 +29,7 @@ pub const DETACHED_RELEASES_MAX: usize = 64;
 #[must_use = "a permit is there to be used by `spend`"]
 pub struct Permit {
     ticket: Ticket,
+    place: Option<Place>,
 }
 
 enum Ticket {
@@ -41,6 +44,7 @@ pub struct Release {
     id: ApprovalId,
     upstream: String,
     gate: Option<Gate>,
+    place: Option<Place>,
     _in_flight: Counted,
 }
 
@@ -52,7 +56,14 @@ pub struct WrongCall;
 impl Permit {
     /// For a call that policy lets through.
     pub(super) const fn by_verdict() -> Self {
-        Self { ticket: Ticket::Verdict }
+        Self { ticket: Ticket::Verdict, place: None }
+    }
+
+    /// The same with the place that its call has on the way to the upstream.
+    #[must_use]
+    pub(super) fn with_place(mut self, place: Option<Place>) -> Self {
+        self.place = place;
+        self
     }
 
     /// The approval it comes from; `None` when policy let the call through.
@@ -89,7 +100,7 @@ impl Permit {
         match std::mem::replace(&mut self.ticket, Ticket::Spent) {
             Ticket::Approval { id, upstream, gate, .. } => {
                 let in_flight = gate.metrics().release_in_flight();
-                Ok(Release { id, upstream, gate: Some(gate), _in_flight: in_flight })
+                Ok(Release { id, upstream, gate: Some(gate), place: self.place.take(), _in_flight: in_flight })
             }
             Ticket::Verdict | Ticket::Spent => Err(WrongCall),
         }
@@ -128,6 +139,11 @@ impl Release {
     /// The approval that is being released.
     pub const fn approval(&self) -> ApprovalId {
         self.id
+    }
+
+    /// Sends the call: the decisions that wait for it to be on its way wait until then.
+    pub async fn carry_out<T>(&mut self, sending: impl Future<Output = T>) -> T {
+        pace::until_sent(self.place.take(), sending).await
     }
 
     /// Records what it came to; returns once that is on disk or could not be put there.
@@ -233,7 +249,7 @@ impl Gate {
                     if let State::Approved(decision) = &approval.state {
                         gate.metrics().release_delay(gate.now().since(decision.at));
                     }
-                    Ok(Permit { ticket: Ticket::Approval { id, fingerprint, upstream, gate } })
+                    Ok(Permit { ticket: Ticket::Approval { id, fingerprint, upstream, gate }, place: None })
                 }
                 Applied::Same(approval) => Err(NoPermit::Refused(approval, Refusal::PermitSpent)),
                 Applied::Refused(approval, refusal) => Err(NoPermit::Refused(approval, refusal)),

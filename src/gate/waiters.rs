@@ -108,6 +108,11 @@ impl Waiter {
         Poll::Pending
     }
 
+    /// The call's place on its way, for whoever sends it.
+    pub(super) fn place_on_the_way(&self) -> Option<OwnedSemaphorePermit> {
+        self.waiters.lock().get_mut(&self.id).and_then(|channel| channel.place_on_the_way.take())
+    }
+
     /// Whether nobody came after this one. Of several who wait for one permit the last is the likeliest to be still there.
     pub(super) fn is_newest(&self) -> bool {
         self.waiters.lock().get(&self.id).is_none_or(|channel| channel.newest == self.place)

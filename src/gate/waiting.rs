@@ -131,7 +131,12 @@ impl Waiting {
                 if !self.waiter.is_newest() {
                     tokio::time::sleep(NEWER_FIRST).await;
                 }
-                self.gate.release_now(&approval, &self.request).await?
+                match self.gate.release_now(&approval, &self.request).await? {
+                    Held::Permitted(permit, request) => {
+                        Held::Permitted(permit.with_place(self.waiter.place_on_the_way()), request)
+                    }
+                    held => held,
+                }
             }
             // The gateway sends it; wait for the outcome.
             (Execution::Held | Execution::Releasing { .. }, true) => return Ok(None),

@@ -165,12 +165,12 @@ async fn release_to_its_end(
     request: HeldRequest,
     tracker: TaskTracker,
 ) -> Result<Response<AnswerBody>, Problem> {
-    let Ok(release) = permit.spend(|| request.fingerprint()) else {
+    let Ok(mut release) = permit.spend(|| request.fingerprint()) else {
         return Err(Problem::new(Code::Internal, "the permit was for another call; nothing was sent"));
     };
     let id = release.approval();
     let protocol = request.protocol;
-    match dispatch(upstream, request, id).await {
+    match release.carry_out(dispatch(upstream, request, id)).await {
         Ok(response) => {
             let status = response.status();
             let without_body = has_ended(response.body()).then(|| Sent::Answered(status.as_u16()));
