@@ -89,8 +89,17 @@ impl Waiting {
         match held {
             Some(held) => Ok(held),
             // Boxed, here and below: what comes after a wait takes no memory during it.
-            None => Box::pin(self.give_up()).await.map(|approval| Box::new(Held::Pending(approval))),
+            None => Box::pin(self.send_away()).await,
         }
+    }
+
+    /// The caller's time is over. What was decided in the very moment of its leaving is told after all, where nothing is to be sent.
+    async fn send_away(self: Box<Self>) -> Result<Box<Held>, Error> {
+        let approval = self.give_up().await?;
+        Ok(Box::new(match Gate::is_refusal(&approval.state) {
+            true => Held::Refused(approval),
+            false => Held::Pending(approval),
+        }))
     }
 
     /// Waits until the caller can be answered, at most `patience`; `None` when that is over. Nothing is lost when it is dropped: a
@@ -98,18 +107,20 @@ impl Waiting {
     pub async fn wait(&mut self, patience: Duration) -> Result<Option<Box<Held>>, Error> {
         let deadline = Instant::now() + patience;
         loop {
-            if let Some(approval) = self.unseen.take()
+            if let Some(approval) = &self.unseen
                 && let Some(held) = Box::pin(self.look_at(approval)).await?
             {
                 return Ok(Some(held));
             }
+            // Only now: a wait that is dropped before is taken up where it was.
+            self.unseen = None;
             let look_again = (Instant::now() + POLL_INTERVAL).min(deadline);
             let Self { gate, waiter, .. } = self;
             tokio::select! {
                 // In this order: what can be told beats being sent away, at the end of patience too.
                 biased;
                 () = waiter.woken() => {}
-                () = gate.inner.drain.cancelled() => return Ok(Some(Box::pin(self.sent_away()).await)),
+                () = gate.inner.drain.cancelled() => return Ok(Some(Box::pin(self.draining()).await)),
                 () = tokio::time::sleep_until(look_again) => if look_again == deadline {
                     return Ok(None);
                 },
@@ -119,9 +130,9 @@ impl Waiting {
     }
 
     /// What the caller can be told about an approval that looks like this; `None` when it has to wait on.
-    async fn look_at(&self, approval: Box<Approval>) -> Result<Option<Box<Held>>, Error> {
+    async fn look_at(&self, approval: &Approval) -> Result<Option<Box<Held>>, Error> {
         if Gate::is_refusal(&approval.state) {
-            return Ok(Some(Box::new(Held::Refused(*approval))));
+            return Ok(Some(Box::new(Held::Refused(approval.clone()))));
         }
         if !matches!(approval.state, State::Approved(_)) {
             return Ok(None);
@@ -131,7 +142,7 @@ impl Waiting {
                 if !self.waiter.is_newest() {
                     tokio::time::sleep(NEWER_FIRST).await;
                 }
-                match self.gate.release_now(&approval, &self.request).await? {
+                match self.gate.release_now(approval, &self.request).await? {
                     Held::Permitted(permit, request) => {
                         Held::Permitted(permit.with_place(self.waiter.place_on_the_way()), request)
                     }
@@ -140,7 +151,7 @@ impl Waiting {
             }
             // The gateway sends it; wait for the outcome.
             (Execution::Held | Execution::Releasing { .. }, true) => return Ok(None),
-            (_, true) => self.gate.replay(*approval).await?,
+            (_, true) => self.gate.replay(approval.clone()).await?,
         };
         Ok(Some(Box::new(held)))
     }
@@ -150,7 +161,7 @@ impl Waiting {
     }
 
     /// The process goes down, and the approval stands: it is named where it can be read.
-    async fn sent_away(&self) -> Box<Held> {
+    async fn draining(&self) -> Box<Held> {
         Box::new(Held::Draining(self.read().await.ok().map(|approval| *approval)))
     }
 
@@ -163,7 +174,7 @@ impl Waiting {
         };
         match left.or(self.unseen.take()) {
             Some(approval) => Ok(*approval),
-            // Its leaving could not be recorded, or another's had to be.
+            // It had nobody's leaving to record, or could not.
             None => self.read().await.map(|approval| *approval),
         }
     }

@@ -177,8 +177,9 @@ impl Proxy {
             return Ok(answer::rpc(&asked.id, -32602, "there is no such task, or it is no longer kept"));
         };
         match asked.method {
-            "tasks/result" if !asked.revision.is_stateless() => Ok(self.task_result(asked, approval).await),
-            "tasks/cancel" => self.cancel_task(asked, approval).await,
+            // Boxed: the future of every message has room for these, and few are about tasks.
+            "tasks/result" if !asked.revision.is_stateless() => Ok(Box::pin(self.task_result(asked, approval)).await),
+            "tasks/cancel" => Box::pin(self.cancel_task(asked, approval)).await,
             "tasks/update" if asked.revision.is_stateless() => {
                 Ok(answer::rpc(&asked.id, -32602, "this task asks for no input"))
             }
