@@ -16,7 +16,7 @@ const ON_THEIR_WAY_MAX: usize = 64;
 const PAUSE_MAX: Duration = Duration::from_millis(250);
 
 /// How long a call that is being sent counts as on its way. An upstream that takes its time to answer is no reason to wait.
-const SENDING_MAX: Duration = Duration::from_millis(20);
+const SENDING_MAX: Duration = Duration::from_millis(250);
 
 /// A call's place on its way, given back when it is dropped.
 pub(super) type Place = OwnedSemaphorePermit;

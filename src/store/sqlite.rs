@@ -22,6 +22,7 @@ use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
 
 use async_trait::async_trait;
+use futures_util::future::try_join_all;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -47,7 +48,9 @@ pub use upkeep::{Resealed, SCHEMA, Upkeep, schema_of};
 const QUEUE_MAX: usize = 4096;
 /// How many approvals one request settles after a start. Each request keeps what it changes until it ends, to undo it, and every
 /// statement in it walks along that: one request for a long queue would take minutes.
-const RECOVER_MAX: usize = 200;
+const RECOVER_MAX: usize = 32;
+/// How many of those requests are asked for together, to be committed together.
+const RECOVER_TOGETHER: usize = 16;
 
 /// How the store is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -232,11 +235,15 @@ impl Store for SqliteStore {
     async fn recover(&self, now: Timestamp) -> Result<Recovery, Error> {
         let found = self.readers.read(query::in_flight).await?;
         let mut recovery = Recovery::default();
-        for some in found.chunks(RECOVER_MAX) {
-            let some = some.to_vec();
-            let part = self.write(move |ledger| ledger.recover(&some, now)).await?;
-            recovery.unknown += part.unknown;
-            recovery.left += part.left;
+        for many in found.chunks(RECOVER_MAX * RECOVER_TOGETHER) {
+            let parts = many.chunks(RECOVER_MAX).map(|some| {
+                let some = some.to_vec();
+                self.write(move |ledger| ledger.recover(&some, now))
+            });
+            for part in try_join_all(parts).await? {
+                recovery.unknown += part.unknown;
+                recovery.left += part.left;
+            }
         }
         Ok(recovery)
     }
