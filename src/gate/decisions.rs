@@ -5,8 +5,8 @@
 use std::time::Duration;
 
 use crate::domain::approval::{
-    Approval, Caller, Canceller, Command, Execution, Refusal, Settlement, Slot, State, Status, Subject, SubjectKind,
-    Terms,
+    Approval, Caller, Canceller, Command, Execution, Refusal, ReleaseMode, Settlement, Slot, State, Status, Subject,
+    SubjectKind, Terms,
 };
 use crate::domain::call::{Fingerprint, PayloadHash};
 use crate::domain::id::ApprovalId;
@@ -120,15 +120,17 @@ impl Gate {
             Verb::Approve => Command::Approve { reviewer, channel, reason, payload_sha256 },
             Verb::Reject => Command::Reject { reviewer, channel, reason, payload_sha256 },
         };
-        let place = match verb {
-            Verb::Approve => self.pace().place().await,
-            Verb::Reject => None,
+        let place = match (verb, batch) {
+            (Verb::Approve, Batch::Bulk) => self.pace().place().await,
+            (Verb::Approve, Batch::Single) => self.pace().place_now(),
+            (Verb::Reject, _) => None,
         };
         let gate = self.clone();
         // What follows from the commit must follow even when whoever decided has hung up.
         let outcome = self.to_its_end(async move { gate.command(id, command).await }).await?;
         if let (Outcome::Stands(approval), Some(place)) = (&outcome, place)
             && matches!(approval.state, State::Approved(_))
+            && approval.call().is_some_and(|call| call.release == ReleaseMode::Attached)
         {
             self.waiters().on_their_way(id, place);
         }
@@ -286,7 +288,6 @@ impl Gate {
 
 /// Whether there is nothing more to wait for: decided, and not being sent at this moment nor about to be by the gateway itself.
 pub fn is_settled(approval: &Approval) -> bool {
-    use crate::domain::approval::ReleaseMode;
     match (approval.status(), &approval.execution) {
         (Status::Pending, _) | (_, Execution::Releasing { .. }) => false,
         (Status::Approved, Execution::Held) => approval.call().is_none_or(|call| call.release == ReleaseMode::Attached),

@@ -1,20 +1,21 @@
-//! The pace of decisions: so many approved calls may be on their way to their upstream, and the next decision waits for one to leave.
+//! The pace of decisions in bulk: so many approved calls may be on their way to their upstream, and the next decision waits for one
+//! to leave.
 //!
 //! Without it many approvals at once are decided first, all of them, and sent afterwards: the last call would be sent long after its
-//! decision, and under a policy and to an upstream that nobody looked at when deciding.
+//! decision. A decision that somebody makes alone never waits.
 
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// How many callers may be between the decision on their call and its sending.
 const ON_THEIR_WAY_MAX: usize = 64;
-/// How long a decision waits for them: a caller that does not get on must not stop reviewers.
-const PAUSE_MAX: Duration = Duration::from_millis(250);
-
+/// How long a decision waits when none of them gets on: they must not stop reviewers.
+const STALL_MAX: Duration = Duration::from_millis(250);
 /// How long a call that is being sent counts as on its way. An upstream that takes its time to answer is no reason to wait.
 const SENDING_MAX: Duration = Duration::from_millis(250);
 
@@ -23,21 +24,38 @@ pub(super) type Place = OwnedSemaphorePermit;
 
 /// Hands out the places on the way.
 #[derive(Debug)]
-pub(super) struct Pace(Arc<Semaphore>);
+pub(super) struct Pace {
+    places: Arc<Semaphore>,
+    /// How many were handed out.
+    given: AtomicU64,
+}
 
 impl Default for Pace {
     fn default() -> Self {
-        Self(Arc::new(Semaphore::new(ON_THEIR_WAY_MAX)))
+        Self { places: Arc::new(Semaphore::new(ON_THEIR_WAY_MAX)), given: AtomicU64::new(0) }
     }
 }
 
 impl Pace {
-    /// A place for one more, as soon as there is one; `None` when there was none for too long.
+    /// A place for one more, if there is one.
+    pub(super) fn place_now(&self) -> Option<Place> {
+        self.places.clone().try_acquire_owned().ok()
+    }
+
+    /// A place for one more, as soon as there is one; `None` when nobody gets on.
     pub(super) async fn place(&self) -> Option<Place> {
-        if let Ok(place) = self.0.clone().try_acquire_owned() {
-            return Some(place);
+        let mut place = pin!(self.places.clone().acquire_owned());
+        loop {
+            let before = self.given.load(Ordering::Relaxed);
+            match tokio::time::timeout(STALL_MAX, place.as_mut()).await {
+                Ok(place) => {
+                    self.given.fetch_add(1, Ordering::Relaxed);
+                    return place.ok();
+                }
+                Err(_) if self.given.load(Ordering::Relaxed) == before => return None,
+                Err(_) => {}
+            }
         }
-        tokio::time::timeout(PAUSE_MAX, self.0.clone().acquire_owned()).await.ok()?.ok()
     }
 }
 
@@ -60,7 +78,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_slow_upstream_keeps_no_place() {
         let pace = Pace::default();
-        let free = || pace.0.available_permits();
+        let free = || pace.places.available_permits();
         let slow = until_sent(pace.place().await, tokio::time::sleep(2 * SENDING_MAX));
         let looks = async {
             tokio::time::sleep(SENDING_MAX / 2).await;
@@ -73,17 +91,27 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_decision_waits_for_a_place_but_not_for_ever() {
+    async fn decisions_wait_for_a_place_as_long_as_somebody_gets_on() {
         let pace = Pace::default();
         let mut places = Vec::new();
         for _ in 0..ON_THEIR_WAY_MAX {
             places.push(pace.place().await.expect("there is room"));
         }
+        assert!(pace.place_now().is_none());
         let began = tokio::time::Instant::now();
         assert!(pace.place().await.is_none(), "nobody gets on");
-        assert_eq!(began.elapsed(), PAUSE_MAX);
-        let (next, ()) = tokio::join!(pace.place(), async { drop(places.pop()) });
-        assert!(next.is_some(), "one got on");
-        assert_eq!(began.elapsed(), PAUSE_MAX);
+        assert_eq!(began.elapsed(), STALL_MAX);
+
+        // Each of ten waits for those before it, who get on one by one.
+        let waiting = futures_util::future::join_all((0..10).map(|_| pace.place()));
+        let leaving = async {
+            for _ in 0..10 {
+                tokio::time::sleep(STALL_MAX / 2).await;
+                places.pop();
+            }
+        };
+        let (given, ()) = tokio::join!(waiting, leaving);
+        assert!(given.iter().all(Option::is_some));
+        assert_eq!(began.elapsed(), STALL_MAX * 6);
     }
 }
