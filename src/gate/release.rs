@@ -60,7 +60,6 @@ impl Permit {
     }
 
     /// The same with the place that its call has on the way to the upstream.
-    #[must_use]
     pub(super) fn with_place(mut self, place: Option<Place>) -> Self {
         self.place = place;
         self

@@ -161,6 +161,11 @@ impl Drop for Reader {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tokio::task::JoinHandle;
+
+    fn spawn<T: Send + 'static>(task: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
+        tokio_util::task::TaskTracker::new().spawn(task)
+    }
 
     async fn next(reader: &mut Reader) -> Option<Bytes> {
         std::future::poll_fn(|cx| reader.poll_next(cx)).await
@@ -173,7 +178,7 @@ mod tests {
     #[tokio::test]
     async fn pieces_come_out_in_order_and_then_the_end() {
         let (writer, mut reader) = pipe();
-        let written = tokio::spawn(async move {
+        let written = spawn(async move {
             for number in 0..100 {
                 writer.write(piece(number)).await.expect("it is read");
             }
@@ -200,7 +205,7 @@ mod tests {
         for number in 0..=PIECES_MAX {
             writer.offer(piece(number));
         }
-        let waiting = tokio::spawn(async move { writer.write(piece(100)).await });
+        let waiting = spawn(async move { writer.write(piece(100)).await });
         tokio::task::yield_now().await;
         assert!(!waiting.is_finished());
         for number in 0..PIECES_MAX {
@@ -214,7 +219,7 @@ mod tests {
     async fn a_writer_learns_that_nobody_reads() {
         let (writer, reader) = pipe();
         assert!(!writer.is_gone());
-        let told = tokio::spawn(async move {
+        let told = spawn(async move {
             writer.gone().await;
             (writer.is_gone(), writer.write(piece(1)).await)
         });
@@ -227,7 +232,7 @@ mod tests {
     async fn a_writer_that_waits_for_room_learns_that_nobody_reads() {
         let (writer, reader) = pipe();
         (0..PIECES_MAX).for_each(|number| writer.offer(piece(number)));
-        let waiting = tokio::spawn(async move { writer.write(piece(100)).await });
+        let waiting = spawn(async move { writer.write(piece(100)).await });
         tokio::task::yield_now().await;
         drop(reader);
         assert_eq!(waiting.await.expect("it ended"), Err(Gone));
