@@ -1,7 +1,6 @@
 #!/usr/bin/env bash
-# Everything that must hold before a change goes in: format, lints, tests (those of
-# the clients and of the API's document included), documentation, licences. Real MCP clients (`just mcp`) and long runs have targets of
-# their own: `just --list`.
+# Everything that must hold before a change goes in: format, lints, tests (those of the clients, of the API's document and with
+# real MCP clients and servers included), documentation, licences. Long runs have targets of their own: `just --list`.
 # Installs the system packages that the tests need when they are missing (Debian or Ubuntu, as root or with sudo).
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -32,6 +31,7 @@ suite() {
 suite ./scripts/test-sdk-python.sh
 suite ./scripts/test-sdk-typescript.sh
 suite ./scripts/test-api-schema.sh
+suite ./scripts/test-mcp.sh
 
 if [ "$status" -eq 0 ]; then
     step 'cargo doc'
