@@ -241,10 +241,11 @@ async fn sign_in(admin: &mut Admin) -> io::Result<String> {
 }
 
 fn print(what: &str, mut waits: Vec<Duration>) {
+    let longest = waits.iter().enumerate().max_by_key(|(_, wait)| **wait).map_or(0, |(place, _)| place + 1);
     waits.sort_unstable();
     let at = |share| quantile(&waits, share).as_secs_f64() * 1000.0;
     println!(
-        "{what}, {} times: p50 {:.1} ms, p95 {:.1} ms, longest {:.1} ms (load average {})",
+        "{what}, {} times: p50 {:.1} ms, p95 {:.1} ms, longest {:.1} ms (number {longest}; load average {})",
         waits.len(),
         at(0.5),
         at(0.95),
