@@ -168,7 +168,8 @@ impl Proxy {
     ) -> Result<Response<AnswerBody>, Refused> {
         let several = call.several.clone();
         match call.method {
-            _ if several.is_some() && resume::resumed(&call.headers).is_none() => {
+            // Only a stream is taken up again, by the one server that it is from.
+            _ if several.is_some() && (call.method != Method::GET || resume::resumed(&call.headers).is_none()) => {
                 let servers = several.as_deref().unwrap_or_default();
                 self.mcp_several(surface, policy, call, servers, watch).await
             }
