@@ -22,7 +22,7 @@ use crate::store::Error;
 /// How many requests one transaction takes.
 const GROUP_MAX: usize = 512;
 /// After how many requests the log is written into the database: often enough that nobody waits for it for long.
-const CHECKPOINT_EVERY: usize = 512;
+const CHECKPOINT_EVERY: usize = 128;
 
 /// One request: works in the group's transaction, or is told why there is none.
 pub(super) type Job = Box<dyn FnOnce(Result<&mut Ledger<'_>, Error>) -> Result<Acknowledge, Broken> + Send>;
