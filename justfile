@@ -21,6 +21,10 @@ mcp:
 leaving:
     cargo test --locked --test faults -- --ignored --nocapture leaving::
 
+# A thousand reloads of good and bad policies under load: six minutes.
+reloads:
+    cargo test --locked --test it -- --ignored --nocapture a_thousand_good_and_bad_reloads
+
 # A thousand random crashes, and one at every sync, answer and write to a socket of the scripted runs. Takes an hour.
 chaos:
     cargo test --locked --test chaos -- --include-ignored --nocapture --test-threads 2 --skip every_write_to_the_store

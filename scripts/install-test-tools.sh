@@ -2,7 +2,7 @@
 # Installs what the tests start besides the gateway itself; what is there already is left alone.
 #   chromium, chromedriver   the reviewer's page in a real browser
 #   promtool                 the form of /metrics
-#   python3, node            upstreams that read requests with other parsers than ours
+#   python3, node, go        upstreams that read requests with other parsers than ours
 #   python3's venv           the Python SDK
 #   npm, jq                  the TypeScript client, and the recipes for curl
 #   kill                     signals to the gateway
@@ -32,6 +32,7 @@ need chromium-driver chromedriver
 need prometheus promtool
 need python3 python3
 need nodejs node
+need golang-go go
 need npm npm
 need jq jq
 need procps kill

@@ -88,6 +88,10 @@ pub(super) fn caller(approval: &Approval, now: Timestamp) -> Markup {
             (None, _, _) => "acts by itself once approved",
             (Some(_), 1.., _) => "waiting",
             (Some(_), 0, _) if detached => "not waiting; the gateway sends the call once approved",
+            // Nobody walked away from what was still open.
+            (Some(_), 0, Some(left_at)) if approval.state.closed_at().is_some_and(|closed_at| left_at >= closed_at) => {
+                "no longer waiting"
+            }
             (Some(_), 0, Some(left_at)) => {
                 "caller left " span data-since=(left_at.as_millis()) { (relative(left_at, now)) }
                 @if pending { "; approving lets its retry through" }

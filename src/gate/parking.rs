@@ -119,15 +119,6 @@ pub enum Overflow {
 }
 
 impl Gate {
-    /// Parks a call, or finds what stands for it, and holds the caller as long as it has patience.
-    pub async fn park(&self, order: Order) -> Result<Held, Error> {
-        let patience = order.patience;
-        match Box::pin(self.enter(order)).await? {
-            Entered::Settled(held) => Ok(*held),
-            Entered::Waiting(waiting) => waiting.to_the_end(patience).await.map(|held| *held),
-        }
-    }
-
     /// Parks a call, or finds what stands for it; the caller then waits by itself.
     pub async fn enter(&self, order: Order) -> Result<Entered, Error> {
         let settled = |held| Ok(Entered::Settled(Box::new(held)));

@@ -1,4 +1,4 @@
-//! Attempts to get a gated call through, as raw bytes over real sockets, against upstreams in two languages.
+//! Attempts to get a gated call through, as raw bytes over real sockets, against upstreams in three languages.
 //!
 //! `tests/corpus/raw` holds whole connections, `tests/corpus/hostile` request bodies; adding a file and its line in the index adds
 //! a case. Each row of the table of hostile inputs is one test.
@@ -14,7 +14,7 @@ use crate::support::people::token;
 
 use crate::trap::{Body, Connection, Trap, corpus, index};
 
-/// Replays everything that the corpora hold for a row, before both spies.
+/// Replays everything that the corpora hold for a row, before every spy.
 fn replay(row: &str) {
     let connections: Vec<Connection> = index("raw");
     let bodies: Vec<Body> = index("hostile");

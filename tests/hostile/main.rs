@@ -9,6 +9,8 @@ mod doors;
 mod exports;
 mod frames;
 mod fronts;
+#[path = "../spies/go.rs"]
+mod go;
 mod http2;
 mod mcp;
 mod replayed;

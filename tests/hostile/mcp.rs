@@ -137,7 +137,7 @@ fn expected_of(case: &Body) -> String {
     }
 }
 
-/// Replays everything that the corpora hold for a row, before both spies.
+/// Replays everything that the corpora hold for a row, before every spy.
 fn replay(row: &str) {
     let messages: Vec<Message> = index("mcp");
     let bodies: Vec<Body> = index("hostile");

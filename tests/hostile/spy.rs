@@ -2,13 +2,14 @@
 
 use std::io::Read;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
+use crate::go;
 use crate::support::gateway::Lines;
 use crate::support::wait::until;
 
@@ -19,11 +20,13 @@ pub(crate) enum Language {
     Python,
     /// Node's HTTP server.
     Node,
+    /// The HTTP server of Go's standard library.
+    Go,
 }
 
 impl Language {
-    /// Both.
-    pub(crate) const ALL: [Language; 2] = [Language::Python, Language::Node];
+    /// Every one of them.
+    pub(crate) const ALL: [Language; 3] = [Language::Python, Language::Node, Language::Go];
 }
 
 /// What a spy wrote about one connection's request.
@@ -70,17 +73,18 @@ pub(crate) struct Spy {
 impl Spy {
     /// Starts it on a free port.
     pub(crate) fn start(language: Language) -> Self {
-        let (program, file) = match language {
-            Language::Python => ("python3", "spy.py"),
-            Language::Node => ("node", "spy.mjs"),
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/spies");
+        let (program, script) = match language {
+            Language::Python => (Path::new("python3"), Some("spy.py")),
+            Language::Node => (Path::new("node"), Some("spy.mjs")),
+            Language::Go => (go::built("spies/spy.go"), None),
         };
-        let path: PathBuf = [env!("CARGO_MANIFEST_DIR"), "tests", "spies", file].iter().collect();
         let mut child = Command::new(program)
-            .arg(path)
+            .args(script.map(|script| folder.join(script)))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()
-            .unwrap_or_else(|error| panic!("{program}: {error}; run scripts/install-test-tools.sh"));
+            .unwrap_or_else(|error| panic!("{}: {error}; run scripts/install-test-tools.sh", program.display()));
         let stdout: Box<dyn Read + Send> = Box::new(child.stdout.take().expect("its standard output is piped"));
         let lines = Lines::of(stdout);
         let port = until("the spy announces its port", || {

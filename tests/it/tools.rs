@@ -17,7 +17,7 @@ use holdpoint::domain::tools::{ListedTool, Page};
 use holdpoint::gate::Gate;
 use holdpoint::gate::held::HeldRequest;
 use holdpoint::gate::intake::{Body, Entry};
-use holdpoint::gate::parking::{Held, Order, Patience};
+use holdpoint::gate::parking::{Entered, Held, Order, Patience};
 use holdpoint::gate::release::Sent;
 use holdpoint::protocol::json;
 use holdpoint::protocol::target::RequestTarget;
@@ -275,7 +275,11 @@ async fn call(gate: Gate, request: HeldRequest) -> Done {
             }
         }
     };
-    match gate.park(order).await.expect("is parked") {
+    let held = match gate.enter(order).await.expect("is parked") {
+        Entered::Settled(held) => held,
+        Entered::Waiting(waiting) => waiting.to_the_end(Patience::Wait(SOON)).await.expect("waits"),
+    };
+    match *held {
         Held::Permitted(permit, request) => {
             let release = permit.spend(|| request.fingerprint()).expect("it is this call's");
             release.finish(Sent::Answered(200), None).await;

@@ -1,11 +1,11 @@
-//! For every body that the strict reader accepts: Python's and Node's readings of it, and of method, tool and arguments in it, are
-//! ours. Go is not compared.
+//! For every body that the strict reader accepts: Python's, Node's and Go's readings of it, and of method, tool and arguments in it,
+//! are ours.
 //!
-//! Compared are structure, the order of members (not in Node, which sorts keys that are whole numbers), and strings exactly. Numbers:
-//! - Python's integers and `Decimal`s by their exact value with the digits that we keep, and an integer must be one to both;
+//! Compared are structure, the order of members (not in Node's objects and Go's maps, which have another one), and strings exactly. Numbers:
+//! - Python's integers and `Decimal`s, and Go's `json.Number`s, by their exact value with the digits that we keep, and an integer must be one to both;
 //! - Python's own floats must be the doubles nearest to those, bit for bit;
-//! - Node has doubles only: each must be the double nearest to our digits, bit for bit, so that rounding is all that can differ. A
-//!   condition on 9007199254740993 still sees one more than Node does: what an upstream rounds away is not compared.
+//! - Node, and Go where nothing else is asked for, have doubles only: each must be the double nearest to our digits, bit for bit, so that rounding is all that can differ. A
+//!   condition on 9007199254740993 still sees one more than they do: what an upstream rounds away is not compared.
 
 use holdpoint::domain::value::{Number, Value};
 use holdpoint::protocol::json::{self, Limits};
@@ -144,8 +144,16 @@ fn node_differs(value: &Value<'_>, told: &Tree) -> Option<String> {
     difference(value, part("document"), false).or_else(|| call_difference(&said(value), part("call"), true, false))
 }
 
+/// Where Go reads a body otherwise than we do.
+fn go_differs(value: &Value<'_>, told: &Tree) -> Option<String> {
+    let part = |name: &str| told.member(name).unwrap_or_else(|| panic!("no `{name}` in {told:?}"));
+    difference(value, part("document"), true)
+        .or_else(|| difference(value, part("doubles"), false))
+        .or_else(|| call_difference(&said(value), part("call"), true, true))
+}
+
 #[test]
-fn every_accepted_body_is_read_by_python_and_node_as_it_is_judged() {
+fn every_accepted_body_is_read_by_python_node_and_go_as_it_is_judged() {
     let seed = from_environment("HOLDPOINT_READERS_SEED", SEED);
     let count = from_environment("HOLDPOINT_READERS_BODIES", BODIES as u64);
     println!("HOLDPOINT_READERS_SEED={seed} HOLDPOINT_READERS_BODIES={count}");
@@ -156,11 +164,11 @@ fn every_accepted_body_is_read_by_python_and_node_as_it_is_judged() {
     all.extend((0..count).map(|_| bodies::body(&mut choice)));
     let made = all.len();
     all.retain(|body| json::read(body, &Limits::default()).is_ok());
-    let (mut python, mut node) = (Other::start("python3", "reader.py"), Other::start("node", "reader.mjs"));
-    let (python, node) = (python.read(&all), node.read(&all));
+    let (mut python, mut node) = (Other::script("python3", "reader.py"), Other::script("node", "reader.mjs"));
+    let (python, node, go) = (python.read(&all), node.read(&all), Other::go().read(&all));
     let mut calls = 0;
     let mut wrong = Vec::new();
-    for ((body, python), node) in all.iter().zip(python).zip(node) {
+    for (((body, python), node), go) in all.iter().zip(python).zip(node).zip(go) {
         let value = json::read(body, &Limits::default()).expect("accepted above");
         calls += usize::from(matches!(said(&value), Said::Call(_)));
         let mut note = |who: &str, differs: Option<String>| {
@@ -168,6 +176,7 @@ fn every_accepted_body_is_read_by_python_and_node_as_it_is_judged() {
         };
         note("Python", python.map_or(Some("refused".to_owned()), |told| python_differs(&value, &told)));
         note("Node", node.map_or(Some("refused".to_owned()), |told| node_differs(&value, &told)));
+        note("Go", go.map_or(Some("refused".to_owned()), |told| go_differs(&value, &told)));
     }
     println!("{corpus} bodies of the corpora, {} in all, {} accepted, {calls} calls", made, all.len());
     wrong.truncate(20);
@@ -211,4 +220,23 @@ fn a_reading_that_differs_anywhere_is_seen() {
         !same_number(&number("0"), "double", "8000000000000000")
             && same_number(&number("-0"), "double", "8000000000000000")
     );
+}
+
+#[test]
+fn what_go_takes_for_another_call_is_refused() {
+    let bodies = [
+        r#"{"method":"tools/call","params":{"name":"safe_read","NAME":"delete_repo"}}"#,
+        r#"{"method":"tools/call","params":{"name":"safe_read","name":"delete_repo"}}"#,
+        r#"{"method":"tools/call","params":{"name":"safe_read"},"paramſ":{"name":"delete_repo"}}"#,
+        r#"{"method":"tools/list","METHOD":"tools/call","Params":{"Name":"delete_repo"}}"#,
+    ];
+    let told = Other::go().read(&bodies.map(|body| body.as_bytes().to_vec()));
+    for (body, told) in bodies.iter().zip(told) {
+        let call = told.as_ref().and_then(|told| told.member("call")).unwrap_or_else(|| panic!("{body}"));
+        let Tree::Array(call) = call else { panic!("{call:?}") };
+        assert_eq!(parts(&call[0]).1, &Tree::Text("tools/call".to_owned()), "{body}");
+        assert_eq!(parts(&call[1]).1, &Tree::Text("delete_repo".to_owned()), "{body}");
+        let value = json::read(body.as_bytes(), &Limits::default());
+        assert!(value.is_err() || matches!(said(&value.expect("checked")), Said::Nothing), "{body}");
+    }
 }

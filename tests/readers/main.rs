@@ -1,5 +1,5 @@
 //! What is judged is what others read: the properties of the fuzz targets on every corpus, and bodies that the strict reader accepts
-//! as Python and Node read them.
+//! as Python, Node and Go read them.
 #![expect(
     clippy::disallowed_methods,
     reason = "tests read files, clocks and the environment on their own; the product takes them as arguments"
@@ -7,6 +7,8 @@
 
 mod agreement;
 mod bodies;
+#[path = "../spies/go.rs"]
+mod go;
 mod others;
 mod replay;
 

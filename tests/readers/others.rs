@@ -9,6 +9,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
+use crate::go;
 use crate::properties::tree::Tree;
 
 /// How long one answer may take; a body is read in a fraction of a millisecond.
@@ -22,13 +23,22 @@ pub(crate) struct Other {
 }
 
 impl Other {
-    /// Starts `program` with a script of this folder.
-    pub(crate) fn start(program: &str, script: &str) -> Self {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/readers").join(script);
+    /// Runs a script of this folder.
+    pub(crate) fn script(program: &str, script: &str) -> Self {
         let mut command = Command::new(program);
-        command.arg(script).stdin(Stdio::piped()).stdout(Stdio::piped());
+        command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/readers").join(script));
+        Self::start(command)
+    }
+
+    /// Runs the one in Go.
+    pub(crate) fn go() -> Self {
+        Self::start(Command::new(go::built("readers/reader.go")))
+    }
+
+    fn start(mut command: Command) -> Self {
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().unwrap_or_else(|error| {
-            panic!("`{program}` does not start: {error}; scripts/install-test-tools.sh installs what the tests need")
+            panic!("{command:?} does not start: {error}; scripts/install-test-tools.sh installs what the tests need")
         });
         let output = BufReader::new(child.stdout.take().expect("its output is a pipe"));
         let (sender, answers) = channel();

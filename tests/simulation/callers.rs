@@ -209,7 +209,11 @@ pub(crate) async fn ask(
     let patience = plan.patience.map_or(Patience::RespondAsync, |millis| Patience::Wait(Duration::from_millis(millis)));
     let idempotency_key = plan.key.clone();
     let order = Order { request, rule, shown, idempotency_key, trace_id: None, patience };
-    Ok(match gate.park(order).await? {
+    let held = match gate.enter(order).await? {
+        Entered::Settled(held) => held,
+        Entered::Waiting(waiting) => waiting.to_the_end(patience).await?,
+    };
+    Ok(match *held {
         Held::Permitted(permit, request) => released(shared, gateway, permit, request).await,
         held => told(held),
     })
