@@ -1,5 +1,6 @@
 //! One connection, from its first byte to its last.
 
+use std::error::Error as _;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -207,10 +208,16 @@ fn unreadable(error: &hyper::Error) -> Option<Unreadable> {
         Some(Unreadable::TooLarge)
     } else if error.is_parse() {
         Some(Unreadable::Malformed)
+    } else if error.source().and_then(|source| source.downcast_ref::<h2::Error>()).is_some_and(is_ended_by_us) {
+        Some(Unreadable::Http2)
     } else {
         // A head that did not come in time looks the same as a connection that was idle for as long.
         None
     }
+}
+
+fn is_ended_by_us(error: &h2::Error) -> bool {
+    error.is_library() && error.is_go_away() && error.reason() != Some(h2::Reason::NO_ERROR)
 }
 
 fn http1_builder(options: &Options) -> http1::Builder {

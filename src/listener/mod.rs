@@ -110,6 +110,8 @@ pub enum Unreadable {
     Malformed,
     /// It is longer than it may be.
     TooLarge,
+    /// Its connection broke the rules of HTTP/2, or flooded, and was ended.
+    Http2,
 }
 
 /// A bound address.

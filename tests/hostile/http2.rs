@@ -91,8 +91,9 @@ fn flood(what: &str, write: impl FnOnce(&mut Http2), after: impl FnOnce(&mut Tra
     }
 }
 
-fn ends(_: &mut Trap, mut wire: Http2) {
+fn ends(trap: &mut Trap, mut wire: Http2) {
     assert!(has_ended(&mut wire), "the connection must end");
+    until_true("it is counted, and recorded", || trap.rejected("framing") >= 1.0 && trap.settled_refusals() >= 1.0);
 }
 
 fn may_stay(_: &mut Trap, _: Http2) {}

@@ -129,7 +129,7 @@ impl Trap {
 
     /// Records of refused input in the trail, once all that was counted is there: a head that could not be read is answered by the
     /// listener before its record is written.
-    fn settled_refusals(&self) -> f64 {
+    pub(super) fn settled_refusals(&self) -> f64 {
         until("every refusal is in the trail", || {
             let recorded = self.refusals();
             let counted = self.gateway.metric("holdpoint_rejected_requests_total", &[]);
