@@ -297,7 +297,7 @@ impl Problem {
     /// The answer.
     pub fn into_http(self) -> Response<Bytes> {
         let (_, status, source, _, _) = self.code.row();
-        let mut response = Response::new(Bytes::from(self.document().to_string()));
+        let mut response = Response::new(Bytes::from(crate::domain::text::inert_json(self.document().to_string())));
         *response.status_mut() = status;
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));

@@ -18,7 +18,7 @@ use crate::gate::{self, Gate};
 use crate::problem::Problem;
 use crate::store::AuditFilter;
 
-use super::context::{Context, reply};
+use super::context::{Context, reply_exactly};
 use super::invalid;
 
 /// Records in one answer when nothing else is asked for.
@@ -84,7 +84,7 @@ async fn page(context: &Context, approval: Option<ApprovalId>) -> Result<Respons
     let records = context.gate().store().audit(filter, wanted).await.map_err(gate::Error::from)?;
     let next_after = if records.len() as u64 == limit { records.last().map(|record| record.seq) } else { None };
     let records = records.iter().map(RecordView::new).collect::<Result<_, _>>()?;
-    reply(StatusCode::OK, &AuditPage { records, next_after })
+    reply_exactly(StatusCode::OK, &AuditPage { records, next_after })
 }
 
 /// `GET /v1/audit/export`: everything up to the record that is the newest when it begins.

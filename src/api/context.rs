@@ -13,6 +13,7 @@ use crate::domain::approval::Approval;
 use crate::domain::duration;
 use crate::domain::id::ApprovalId;
 use crate::domain::identity::{AgentId, Channel, Reviewer};
+use crate::domain::text::inert_json;
 use crate::gate::Gate;
 use crate::problem::{Code, Problem};
 use crate::protocol::head::Prefer;
@@ -136,11 +137,23 @@ pub(super) fn not_json(error: &json::JsonError) -> Problem {
     Problem::new(code, error.to_string()).with("offset", error.offset).with("path", error.path.clone())
 }
 
-/// A JSON answer.
+/// A JSON answer in which nothing is hidden from whoever reads it as text.
 pub(super) fn reply(status: StatusCode, value: &impl Serialize) -> Result<Response, Problem> {
-    let body = serde_json::to_vec(value).map_err(|error| {
+    written(value).map(|body| document(status, inert_json(body)))
+}
+
+/// A JSON answer with parts whose very bytes matter.
+pub(super) fn reply_exactly(status: StatusCode, value: &impl Serialize) -> Result<Response, Problem> {
+    written(value).map(|body| document(status, body))
+}
+
+fn written(value: &impl Serialize) -> Result<String, Problem> {
+    serde_json::to_string(value).map_err(|error| {
         tracing::error!(%error, "an answer could not be written");
         Problem::new(Code::Internal, "the answer could not be written")
-    })?;
-    Ok((status, [(http::header::CONTENT_TYPE, "application/json")], body).into_response())
+    })
+}
+
+fn document(status: StatusCode, body: String) -> Response {
+    (status, [(http::header::CONTENT_TYPE, "application/json")], body).into_response()
 }

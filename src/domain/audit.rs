@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::id::ApprovalId;
+use super::text::inert_json;
 use super::time::Timestamp;
 
 pub use line::{LINE_BYTES_MAX, LineError};
@@ -137,6 +138,8 @@ impl Record {
     /// Puts `event` behind the record numbered `seq - 1` whose hash is `previous`.
     pub fn link(previous: ChainHash, seq: u64, event: &Event) -> Self {
         let event = serde_json::to_string(event).expect("an event has only string keys and no failing serialiser");
+        // The trail is read in terminals and editors, and these bytes are never changed again.
+        let event = inert_json(event);
         let hash = Self::digest(previous, seq, &event);
         Self { seq, event, previous, hash }
     }

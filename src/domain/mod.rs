@@ -10,6 +10,7 @@ pub mod id;
 pub mod identity;
 pub mod names;
 pub mod policy;
+pub mod text;
 pub mod time;
 pub mod tools;
 pub mod value;

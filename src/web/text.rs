@@ -5,17 +5,7 @@
 
 use std::fmt::Write as _;
 
-/// Whether a character must not reach a reader as itself: control, format (bidi, zero-width, joiners, tags), private use,
-/// line and paragraph separators, unusual spaces, fillers that render as nothing, variation selectors.
-fn is_hidden(c: char) -> bool {
-    c.is_control()
-        || matches!(c,
-            '\u{00a0}' | '\u{00ad}' | '\u{034f}' | '\u{061c}' | '\u{115f}' | '\u{1160}' | '\u{1680}' | '\u{17b4}' | '\u{17b5}'
-            | '\u{180b}'..='\u{180f}' | '\u{2000}'..='\u{200f}' | '\u{2028}'..='\u{202f}' | '\u{205f}'..='\u{206f}'
-            | '\u{2800}' | '\u{3000}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}'
-            | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e000}'..='\u{f8ff}' | '\u{e0000}'..='\u{e0fff}'
-            | '\u{f0000}'..='\u{10ffff}')
-}
+use crate::domain::text::is_hidden;
 
 /// Shows text so that nothing in it is hidden: `\n` and `\t` as those two characters, everything else that cannot be seen or
 /// that reorders text as `\u{202e}`. A backslash stays one: the output is for reading, not for parsing back.

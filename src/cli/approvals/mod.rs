@@ -19,6 +19,7 @@ use serde_json::value::RawValue;
 
 use super::{complain, runtime, say};
 use crate::domain::id::ApprovalId;
+use crate::domain::text::inert_json;
 use crate::domain::time::Clock;
 use crate::telemetry::clock::SystemClock;
 use client::{Client, Failure, Remote, encoded};
@@ -203,7 +204,7 @@ async fn list(args: &ListArgs) -> Result<(), Failure> {
     let fixed = format!("{}sort={}", args.filter.query(), args.sort);
     let page = pages(&client, &fixed, args.limit, args.cursor.clone()).await?;
     match args.output {
-        Shape::Json => say(&table::inert_json(&client::text(&page)?)),
+        Shape::Json => say(&inert_json(client::text(&page)?)),
         Shape::Table => {
             say(&table::rows(&page.approvals, SystemClock.now())?);
             if let Some(cursor) = &page.next_cursor {
@@ -241,7 +242,7 @@ async fn show(args: &ShowArgs) -> Result<(), Failure> {
 
 fn shown(approval: &RawValue, output: Shape) -> Result<String, Failure> {
     match output {
-        Shape::Json => Ok(table::inert_json(approval.get()) + "\n"),
+        Shape::Json => Ok(inert_json(approval.get().to_owned()) + "\n"),
         Shape::Table => table::detail(approval),
     }
 }

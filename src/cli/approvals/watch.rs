@@ -13,6 +13,7 @@ use serde_json::value::RawValue;
 use super::super::audit::describe;
 use super::client::{Client, Failure, Remote};
 use super::{LIST_MAX, Shape, complain, pages, table};
+use crate::domain::text::inert_json;
 use crate::domain::time::Clock;
 use crate::telemetry::clock::SystemClock;
 
@@ -76,7 +77,7 @@ async fn queue(client: &Client, output: Shape, out: &mut impl Write) -> Result<(
         Shape::Table => out.write_all(table::rows(&page.approvals, SystemClock.now())?.as_bytes())?,
         Shape::Json => {
             for approval in &page.approvals {
-                writeln!(out, "{{\"pending\":{}}}", table::inert_json(approval.get()))?;
+                writeln!(out, "{{\"pending\":{}}}", inert_json(approval.get().to_owned()))?;
             }
         }
     }
@@ -122,7 +123,7 @@ struct Data<'a> {
 fn show(data: &str, output: Shape, out: &mut impl Write) -> Result<(), Failure> {
     match (output, serde_json::from_str::<Data<'_>>(data)) {
         (Shape::Table, Ok(data)) => writeln!(out, "{}", describe(data.seq, data.event.get()))?,
-        (Shape::Json, _) => writeln!(out, "{}", table::inert_json(data))?,
+        (Shape::Json, _) => writeln!(out, "{}", inert_json(data.to_owned()))?,
         (Shape::Table, Err(error)) => return Err(Failure::answer(format!("an event cannot be read: {error}"))),
     }
     Ok(out.flush()?)
