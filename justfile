@@ -29,7 +29,7 @@ reloads:
 chaos:
     cargo test --locked --test chaos -- --include-ignored --nocapture --test-threads 2 --skip every_write_to_the_store
 
-# A crash at every write to the store of the scripted runs, beyond what syncs tell apart. Takes half an hour and more.
+# A crash at every write to the store of the scripted runs, beyond what syncs tell apart. Takes ten minutes and more.
 chaos-writes:
     cargo test --locked --test chaos -- --ignored --nocapture --test-threads 2 every_write_to_the_store
 

@@ -209,13 +209,13 @@ fn r1_killed_at_every_write_to_a_socket_nothing_is_lost_and_nothing_sent_twice()
 }
 
 #[test]
-#[ignore = "takes half an hour; `just chaos-writes` runs it"]
+#[ignore = "takes ten minutes; `just chaos-writes` runs it"]
 fn r1_killed_at_every_write_to_the_store_while_callers_wait_nothing_is_lost_and_nothing_sent_twice() {
     sweep("attached", attached, Some(&template()), At::Write, 1);
 }
 
 #[test]
-#[ignore = "takes half an hour; `just chaos-writes` runs it"]
+#[ignore = "takes ten minutes; `just chaos-writes` runs it"]
 fn r1_killed_at_every_write_to_the_store_while_the_gateway_sends_by_itself_nothing_is_lost_and_nothing_sent_twice() {
     sweep("detached", detached, Some(&template()), At::Write, 1);
 }

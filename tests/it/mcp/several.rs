@@ -164,10 +164,10 @@ fn ending_the_session_ends_it_with_each_server() {
 fn a_call_that_names_an_event_reaches_its_own_server_as_any_other() {
     let two = Two::start();
     let client = two.in_session();
-    let call = client.tool(&json!(3), "b.safe_read", &json!({})).header("last-event-id", "7");
+    let call = client.tool(&json!(3), "b.safe_read", &json!({})).header("last-event-id", "hp1.7");
     let answer = call.send().json();
     assert_eq!(answer["result"]["content"][0]["text"], "done", "{answer}");
-    let held = client.tool(&json!(4), "b.delete_repo", &json!({})).header("last-event-id", "7").start();
+    let held = client.tool(&json!(4), "b.delete_repo", &json!({})).header("last-event-id", "hp1.7").start();
     let id = two.gateway.one_pending();
     assert_eq!(two.gateway.reviewer("alice").approval(&id)["upstream"], "others");
     held.hang_up();
