@@ -116,6 +116,29 @@ fn every_row_of_the_page_names_tests_that_exist() {
     assert_eq!(problems(halves(&page).0, &rows(), source), Vec::<String>::new());
 }
 
+/// The rows that the first cells of a report name: `H1–H13`, `R1, I7`.
+fn reported(report: &str) -> BTreeSet<String> {
+    let cells = report.lines().filter_map(|line| line.strip_prefix("| ")?.split(" | ").next());
+    let parts = cells.flat_map(|cell| cell.split(", "));
+    let rows = parts.flat_map(|part| {
+        let (first, last) = part.split_once('–').unwrap_or((part, part));
+        let number = |row: &str| row.get(1..).and_then(|digits| digits.parse::<u32>().ok());
+        let numbers = number(first).zip(number(last)).map(|(first, last)| first..=last);
+        numbers.into_iter().flatten().map(move |number| format!("{}{number}", &part[..1]))
+    });
+    rows.collect()
+}
+
+#[test]
+fn the_report_has_a_row_for_each_guarantee() {
+    let mut wanted = rows();
+    // Measured, and no test: the report is where they stand.
+    wanted.extend(["R3", "R4", "R15"].map(str::to_owned));
+    assert_eq!(reported(&read("docs/reliability.md")), wanted);
+    let planted = "| row | what |\n| --- | --- |\n| H1–H3, R2 | a |\n| I7 | b |\n| verify | c |\n";
+    assert_eq!(reported(planted).into_iter().collect::<Vec<_>>(), ["H1", "H2", "H3", "I7", "R2"]);
+}
+
 #[test]
 fn every_configuration_key_is_on_the_page_with_tests_that_exist_or_listed_as_not_shown() {
     let page = read("docs/guarantees.md");
