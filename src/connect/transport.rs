@@ -29,6 +29,11 @@ where
     B::Data: Send,
     B::Error: Into<BoxError>,
 {
+    /// Whether sessions are kept here, each for the agent that is named in a request's extensions.
+    pub const fn keeps_sessions(&self) -> bool {
+        matches!(self, Transport::Stdio(_))
+    }
+
     /// Sends `request` over a connection that stands, as [`UpstreamClient::send_pooled`] says; a child has one connection only.
     pub fn send_pooled(&self, request: Request<B>, head_timeout: Duration) -> InTransit {
         match self {

@@ -171,7 +171,7 @@ impl Unread {
     pub(super) fn pass(self, permit: Permit, surface: &Surface, watch: Stopwatch) -> Result<Passing, Problem> {
         let uri = self.upstream.uri(&self.target, None);
         let body = CallBody::passing(self.body, surface.body_timeout);
-        let outgoing = Outgoing { method: self.method, uri, headers: self.headers, body };
+        let outgoing = Outgoing { method: self.method, uri, headers: self.headers, body, agent: None };
         self.upstream.metrics.overhead(watch.elapsed());
         forward(permit, &self.upstream, outgoing, Stopwatch::start())
     }

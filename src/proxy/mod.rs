@@ -165,7 +165,7 @@ impl Proxy {
         let upstream = call.destination.upstream;
         let uri = upstream.uri(&call.destination.target, parts.uri.path_and_query());
         let body = CallBody::passing(body, surface.body_timeout);
-        let outgoing = Outgoing { method: parts.method, uri, headers: parts.headers, body };
+        let outgoing = Outgoing { method: parts.method, uri, headers: parts.headers, body, agent: None };
         upstream.metrics.overhead(watch.elapsed());
         match upstream::forward(permit, upstream, outgoing, Stopwatch::start()) {
             Ok(passing) => Work::Passing(passing),
@@ -275,7 +275,7 @@ impl Proxy {
             Act::Send(permit) => {
                 let HeldRequest { method, target, headers, body, .. } = request;
                 let uri = upstream.uri(&target, None);
-                let outgoing = Outgoing { method, uri, headers, body: CallBody::judged(body) };
+                let outgoing = Outgoing { method, uri, headers, body: CallBody::judged(body), agent: None };
                 let response = sent(upstream::forward(permit, &upstream, outgoing, Stopwatch::start())).await;
                 Ok(Acted::answered(response))
             }

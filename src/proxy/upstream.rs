@@ -17,6 +17,7 @@ use tokio_util::task::TaskTracker;
 use crate::connect::{InTransit, SendError, UpstreamBody};
 use crate::domain::call::Protocol;
 use crate::domain::id::ApprovalId;
+use crate::domain::identity::AgentId;
 use crate::gate::held::HeldRequest;
 use crate::gate::release::{KeptAnswer, Permit, Release, Sender, Sent};
 use crate::problem::{APPROVAL_HEADER, Code, Problem};
@@ -40,6 +41,8 @@ pub struct Outgoing {
     pub headers: HeaderMap,
     /// The body.
     pub body: CallBody,
+    /// Whose it is, for an upstream whose sessions are kept here.
+    pub agent: Option<AgentId>,
 }
 
 impl Outgoing {
@@ -51,7 +54,13 @@ impl Outgoing {
         headers: HeaderMap,
         body: Option<Bytes>,
     ) -> Self {
-        Self { method, uri: upstream.uri(target, None), headers, body: CallBody::judged(body) }
+        Self { method, uri: upstream.uri(target, None), headers, body: CallBody::judged(body), agent: None }
+    }
+
+    /// The same of an agent, who finds its own sessions only.
+    pub fn of(mut self, agent: AgentId) -> Self {
+        self.agent = Some(agent);
+        self
     }
 
     /// The request as it leaves: the upstream's own Host and the configured headers over whatever the caller sent.
@@ -72,6 +81,9 @@ impl Outgoing {
         }
         if let Some(id) = approval {
             name(headers, id);
+        }
+        if let Some(agent) = self.agent.filter(|_| upstream.client.keeps_sessions()) {
+            request.extensions_mut().insert(agent);
         }
         request
     }
@@ -224,6 +236,7 @@ async fn dispatch(
         uri: upstream.uri(&request.target, None),
         headers: request.headers,
         body: CallBody::judged(request.body),
+        agent: Some(request.agent),
     };
     let sent = upstream.client.send_fresh(call.into_request(upstream, Some(id)), upstream.timeout).await;
     upstream.metrics.upstream_request(outcome_of(&sent), watch.elapsed());

@@ -112,6 +112,29 @@ fn calls_to_a_program_are_judged_held_and_sent_as_to_any_upstream() {
 }
 
 #[test]
+fn a_session_with_a_program_is_found_by_the_agent_that_began_it_alone() {
+    let programs = Programs::start(&[]);
+    let session = programs.session();
+    let other = |method: &str| {
+        let call = programs.gateway.agent("other-bot").call(method, "/child");
+        call.header("accept", BOTH).header("mcp-session-id", &session)
+    };
+    for tool in ["echo", "folder"] {
+        let message = call(tool).to_string();
+        let answer = other("POST").header("content-type", "application/json").body(message).start();
+        if tool == "folder" {
+            programs.gateway.reviewer("alice").approve(&programs.gateway.one_pending());
+        }
+        assert!(answer.answer().text().contains("there is no such session"), "{tool}");
+    }
+    for method in ["GET", "DELETE"] {
+        other(method).send().expect(404, "");
+    }
+    assert_eq!(programs.text(&session, "echo"), "{}", "its owner's goes on");
+    assert!(!programs.text(&session, "seen").contains("folder"), "nothing of it has reached the program");
+}
+
+#[test]
 fn a_program_of_a_newer_revision_is_shared_without_sessions() {
     let programs = Programs::start(&["env: { MODERN: \"1\" }"]);
     let send = |mut message: Value, tool: Option<&str>| {

@@ -122,8 +122,8 @@ impl Program {
             Method::GET if !accepts(&head.headers, &["text/event-stream"]) => {
                 Ok(not_acceptable("`Accept` must name `text/event-stream`"))
             }
-            Method::GET => Ok(self.0.sessions.listen(&head.headers)),
-            Method::DELETE => Ok(self.0.sessions.end(&head.headers)),
+            Method::GET => Ok(self.0.sessions.listen(&head)),
+            Method::DELETE => Ok(self.0.sessions.end(&head)),
             _ => Ok(answer::method_not_allowed("GET, POST, DELETE")),
         }
     }

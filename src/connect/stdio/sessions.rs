@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use http::header::HeaderValue;
 use http::request::Parts;
-use http::{HeaderMap, Response, StatusCode};
+use http::{Response, StatusCode};
 use serde::Deserialize;
 use tokio::time::Instant;
 
@@ -17,6 +17,7 @@ use super::matching::Naming;
 use super::message::{Kind, Message, Spot};
 use super::program::{Children, respond};
 use crate::connect::error::{BoxError, Failure, NotSentReason, SendError};
+use crate::domain::identity::AgentId;
 
 /// How long a child may take to answer `initialize`.
 pub(super) const START_TIMEOUT: Duration = Duration::from_secs(60);
@@ -31,6 +32,8 @@ pub(super) struct Sessions(Mutex<HashMap<String, Arc<Session>>>);
 
 struct Session {
     link: Arc<Link>,
+    /// Who began it, and nobody else finds it.
+    owner: Option<AgentId>,
     /// The revision that client and child agreed on, where the answer showed it.
     revision: Option<String>,
 }
@@ -83,7 +86,8 @@ impl Sessions {
         let header = HeaderValue::from_str(&name).expect("hexadecimal digits are a header value");
         response.headers_mut().insert(SESSION_HEADER, header);
         unclaimed.0 = None;
-        self.with(|sessions| sessions.insert(name.clone(), Arc::new(Session { link: link.clone(), revision })));
+        let session = Session { link: link.clone(), owner: head.extensions.get().cloned(), revision };
+        self.with(|sessions| sessions.insert(name.clone(), Arc::new(session)));
         if link.over().is_some() {
             self.with(|sessions| drop(sessions.remove(&name)));
         }
@@ -97,7 +101,7 @@ impl Sessions {
         message: &Message,
         deadline: Instant,
     ) -> Result<Response<StdioBody>, SendError> {
-        let session = match self.find(&head.headers) {
+        let session = match self.find(head) {
             Ok(session) => session,
             Err(refusal) => return Ok(*refusal),
         };
@@ -114,8 +118,8 @@ impl Sessions {
     }
 
     /// Listens to what belongs to no POST.
-    pub(super) fn listen(&self, headers: &HeaderMap) -> Response<StdioBody> {
-        let session = match self.find(headers) {
+    pub(super) fn listen(&self, head: &Parts) -> Response<StdioBody> {
+        let session = match self.find(head) {
             Ok(session) => session,
             Err(refusal) => return *refusal,
         };
@@ -129,8 +133,8 @@ impl Sessions {
     }
 
     /// Ends a session.
-    pub(super) fn end(&self, headers: &HeaderMap) -> Response<StdioBody> {
-        match self.find(headers) {
+    pub(super) fn end(&self, head: &Parts) -> Response<StdioBody> {
+        match self.find(head) {
             Ok(session) => {
                 session.link.end.cancel();
                 answer::empty(StatusCode::NO_CONTENT)
@@ -139,8 +143,9 @@ impl Sessions {
         }
     }
 
-    fn find(&self, headers: &HeaderMap) -> Result<Arc<Session>, Box<Response<StdioBody>>> {
+    fn find(&self, head: &Parts) -> Result<Arc<Session>, Box<Response<StdioBody>>> {
         let refused = |status, message: &str| Err(Box::new(answer::refused(status, None, INVALID_REQUEST, message)));
+        let headers = &head.headers;
         let revision = headers.get(REVISION_HEADER).map(|value| value.to_str().unwrap_or_default());
         let mut names = headers.get_all(SESSION_HEADER).iter();
         let name = match (names.next(), names.next()) {
@@ -154,7 +159,9 @@ impl Sessions {
             }
             (Some(_), Some(_)) => return refused(StatusCode::BAD_REQUEST, "`Mcp-Session-Id` is given twice"),
         };
-        let found = self.with(|sessions| sessions.get(name).cloned()).filter(|session| session.link.is_up());
+        let found = self.with(|sessions| sessions.get(name).cloned());
+        let is_theirs = |session: &Arc<Session>| session.owner.as_ref() == head.extensions.get::<AgentId>();
+        let found = found.filter(|session| session.link.is_up() && is_theirs(session));
         let Some(session) = found else {
             return refused(StatusCode::NOT_FOUND, "there is no such session; send `initialize` again");
         };

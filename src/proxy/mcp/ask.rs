@@ -8,9 +8,9 @@ use http::{Method, StatusCode};
 use http_body_util::{BodyExt, Limited};
 use serde_json::Value;
 
+use crate::gate::held::HeldRequest;
 use crate::gate::release::admit_message;
 use crate::protocol::mcp::sse;
-use crate::protocol::target::RequestTarget;
 
 use super::super::body::AnswerBody;
 use super::super::routes::Upstream;
@@ -28,13 +28,13 @@ pub(super) struct Response {
     pub(super) message: Value,
 }
 
-/// Asks. `headers` are the caller's, as far as they are the server's business.
+/// Asks on behalf of a caller. `headers` are its own, as far as they are the server's business.
 ///
 /// # Errors
 /// In words: unreachable, refused, broken off, or no answer to this.
 pub(super) async fn ask(
     upstream: &Upstream,
-    target: RequestTarget,
+    caller: &HeldRequest,
     headers: &HeaderMap,
     message: &Value,
 ) -> Result<Response, String> {
@@ -42,7 +42,8 @@ pub(super) async fn ask(
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(ACCEPT, HeaderValue::from_static("application/json, text/event-stream"));
     let body = Bytes::from(message.to_string());
-    let outgoing = Outgoing::judged(upstream, Method::POST, &target, headers, Some(body));
+    let outgoing =
+        Outgoing::judged(upstream, Method::POST, &caller.target, headers, Some(body)).of(caller.agent.clone());
     let response =
         upstream::send(admit_message(), upstream, outgoing).await.map_err(|problem| problem.detail().to_owned())?;
     let (head, body) = response.into_parts();

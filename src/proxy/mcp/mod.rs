@@ -123,8 +123,8 @@ impl Post {
     }
 
     fn outgoing(self) -> Outgoing {
-        let HeldRequest { method, target, headers, body, .. } = self.request;
-        Outgoing::judged(&self.upstream, method, &target, headers, body)
+        let HeldRequest { agent, method, target, headers, body, .. } = self.request;
+        Outgoing::judged(&self.upstream, method, &target, headers, body).of(agent)
     }
 }
 
@@ -183,8 +183,8 @@ impl Proxy {
                 {
                     return Ok(self.mcp_resume(surface, &call, &event).await);
                 }
-                let Unread { upstream, method, headers, target, .. } = call;
-                let outgoing = Outgoing::judged(&upstream, method, &target, headers, None);
+                let Unread { agent, upstream, method, headers, target, .. } = call;
+                let outgoing = Outgoing::judged(&upstream, method, &target, headers, None).of(agent);
                 let sent = upstream::send(admit_message(), &upstream, outgoing).await;
                 Ok(sent.unwrap_or_else(super::answer::own))
             }

@@ -123,6 +123,7 @@ impl Proxy {
         join_all(servers.iter().filter_map(|server| {
             let headers = session.headers(&call.headers, &server.name)?;
             let outgoing = Outgoing::judged(server, Method::DELETE, &call.target, headers, None);
+            let outgoing = outgoing.of(call.agent.clone());
             Some(async move {
                 // A server that is gone has no session any more; one that keeps none says so, and neither matters here.
                 drop(upstream::send(admit_message(), server, outgoing).await);
@@ -145,9 +146,8 @@ impl Proxy {
         // A server that could ask the client something would not know that others ask as well.
         message["params"]["capabilities"] = json!({});
         let answers = join_all(servers.iter().map(|server| {
-            let (target, headers) = (post.request.target.clone(), &post.request.headers);
             let message = &message;
-            async move { (server, ask(server, target, headers, message).await) }
+            async move { (server, ask(server, &post.request, &post.request.headers, message).await) }
         }))
         .await;
         let (mut session, mut instructions) = (Session::default(), Vec::new());
@@ -201,7 +201,7 @@ impl Proxy {
     ) -> Response<AnswerBody> {
         let message = as_json(message);
         for server in servers {
-            let answer = ask(server, post.request.target.clone(), &post.request.headers, &message).await;
+            let answer = ask(server, &post.request, &post.request.headers, &message).await;
             let Ok(mut answer) = answer.map(|answer| answer.message) else { continue };
             let Some(mut result) = answer.get_mut("result").map(Value::take) else { continue };
             result["capabilities"] = json!({ "tools": {} });
@@ -226,9 +226,9 @@ impl Proxy {
         let message: Value = serde_json::from_slice(post.body()).unwrap_or_default();
         join_all(servers.iter().filter_map(|server| {
             let headers = era.headers(&post.request.headers, &server.name)?;
-            let (target, message) = (post.request.target.clone(), &message);
+            let message = &message;
             Some(async move {
-                if let Err(reason) = ask(server, target, &headers, message).await {
+                if let Err(reason) = ask(server, &post.request, &headers, message).await {
                     tracing::debug!(upstream = %server.name, reason, "a notification did not arrive");
                 }
             })
@@ -343,7 +343,7 @@ async fn pages(server: &Upstream, post: &Post, headers: &HeaderMap, message: &Va
         params.shift_remove("cursor");
     }
     for _ in 0..PAGES_MAX {
-        let mut answer = ask(server, post.request.target.clone(), headers, &message).await?.message;
+        let mut answer = ask(server, &post.request, headers, &message).await?.message;
         let Some(page) = answer["result"]["tools"].as_array_mut() else {
             return Err(format!("the server `{}` has no list of tools", server.name));
         };
