@@ -7,14 +7,13 @@
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
 
 /// How many callers may be between the decision on their call and its sending.
 const ON_THEIR_WAY_MAX: usize = 64;
-/// How long a decision waits when none of them gets on: they must not stop reviewers.
+/// How long the next decision waits when none of them gets on: they must not stop reviewers.
 const STALL_MAX: Duration = Duration::from_millis(250);
 /// How long a call that is being sent counts as on its way. An upstream that takes its time to answer is no reason to wait.
 const SENDING_MAX: Duration = Duration::from_millis(250);
@@ -26,13 +25,14 @@ pub(super) type Place = OwnedSemaphorePermit;
 #[derive(Debug)]
 pub(super) struct Pace {
     places: Arc<Semaphore>,
-    /// How many were handed out.
-    given: AtomicU64,
+    /// Whose turn it is to wait for one: they come one after the other, and only who is next looks at the clock. Otherwise a moment in
+    /// which nobody gets on would let all of them go at once, and after that nobody would get on any more.
+    turn: Mutex<()>,
 }
 
 impl Default for Pace {
     fn default() -> Self {
-        Self { places: Arc::new(Semaphore::new(ON_THEIR_WAY_MAX)), given: AtomicU64::new(0) }
+        Self { places: Arc::new(Semaphore::new(ON_THEIR_WAY_MAX)), turn: Mutex::new(()) }
     }
 }
 
@@ -44,18 +44,8 @@ impl Pace {
 
     /// A place for one more, as soon as there is one; `None` when nobody gets on.
     pub(super) async fn place(&self) -> Option<Place> {
-        let mut place = pin!(self.places.clone().acquire_owned());
-        loop {
-            let before = self.given.load(Ordering::Relaxed);
-            match tokio::time::timeout(STALL_MAX, place.as_mut()).await {
-                Ok(place) => {
-                    self.given.fetch_add(1, Ordering::Relaxed);
-                    return place.ok();
-                }
-                Err(_) if self.given.load(Ordering::Relaxed) == before => return None,
-                Err(_) => {}
-            }
-        }
+        let _turn = self.turn.lock().await;
+        tokio::time::timeout(STALL_MAX, self.places.clone().acquire_owned()).await.ok()?.ok()
     }
 }
 
@@ -102,6 +92,11 @@ mod tests {
         assert!(pace.place().await.is_none(), "nobody gets on");
         assert_eq!(began.elapsed(), STALL_MAX);
 
+        // Of many that wait, one goes each time that nobody has got on.
+        let gone = futures_util::future::join_all((0..10).map(|_| pace.place())).await;
+        assert!(gone.iter().all(Option::is_none));
+        assert_eq!(began.elapsed(), STALL_MAX * 11);
+
         // Each of ten waits for those before it, who get on one by one.
         let waiting = futures_util::future::join_all((0..10).map(|_| pace.place()));
         let leaving = async {
@@ -112,6 +107,6 @@ mod tests {
         };
         let (given, ()) = tokio::join!(waiting, leaving);
         assert!(given.iter().all(Option::is_some));
-        assert_eq!(began.elapsed(), STALL_MAX * 6);
+        assert_eq!(began.elapsed(), STALL_MAX * 16);
     }
 }
