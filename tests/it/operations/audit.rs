@@ -52,6 +52,19 @@ fn verified_after(home: &Home, sql: &str, rest: &[&str]) -> (Option<i32>, String
     (output.status.code(), super::said(&output))
 }
 
+/// Edits a record, and gives it the hash that its new contents have.
+fn refitted(home: &Home, seq: u64) -> String {
+    let raw = Connection::open(home.path("holdpoint.db")).expect("opens");
+    let column = |name: &str, seq: u64| format!("SELECT {name} FROM audit WHERE seq = {seq}");
+    let before: Vec<u8> = raw.query_row(&column("hash", seq - 1), [], |row| row.get(0)).expect("a hash");
+    let event: String = raw.query_row(&column("event", seq), [], |row| row.get(0)).expect("an event");
+    let edited = event.replace("alice", "mallory");
+    assert_ne!(edited, event);
+    let hash = Sha256::new().chain_update(before).chain_update(seq.to_be_bytes()).chain_update(&edited).finalize();
+    let hex: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("UPDATE audit SET event = '{}', hash = x'{hex}' WHERE seq = {seq};", edited.replace('\'', "''"))
+}
+
 #[test]
 fn edits_deletions_swaps_and_cut_tails_of_a_real_store_are_named_at_the_record() {
     let (home, export, records) = trail();
@@ -66,6 +79,7 @@ fn edits_deletions_swaps_and_cut_tails_of_a_real_store_are_named_at_the_record()
     for (what, sql, record, why) in [
         ("edit", "UPDATE audit SET event = replace(event, 'alice', 'mallory') WHERE seq = 3;", 3, "edited"),
         ("edit with a hash", reforged, 3, "edited"),
+        ("edit with the hash that fits it", &refitted(&home, 3), 4, ""),
         ("delete", "DELETE FROM audit WHERE seq = 4;", 4, "missing"),
         (
             "swap",
