@@ -1,5 +1,9 @@
 //! New configuration and policy in a running gateway: taken over whole, or not at all.
 
+use std::time::Duration;
+
+use holdpoint::domain::time::Clock as _;
+use holdpoint::telemetry::clock::SystemClock;
 use serde_json::json;
 
 use crate::support::rig::{Rig, gate_delete, repository};
@@ -48,6 +52,24 @@ fn a_new_block_beats_an_old_approval() {
     rig.alice().approve(&id);
     rig.reload_policy(BLOCK);
     rig.bot().post("/tools/delete_repo", &repository()).send().expect(403, "blocked");
+    rig.nothing_was_sent();
+}
+
+#[test]
+fn a_call_that_waits_is_judged_again_when_it_is_to_be_sent() {
+    let freeze = SystemClock.now().plus(Duration::from_secs(3));
+    let gate = gate_delete("hold: 30s");
+    let rules = gate.split_once("rules:\n").expect("it has rules").1;
+    let policy = format!(
+        "version: 1\nrules:\n  - {{ id: freeze, match: delete_repo, when: 'now >= timestamp(\"{freeze}\")', action: block, reason: Change freeze. }}\n{rules}"
+    );
+    let rig = Rig::with(|home| home.policy(&policy));
+    let (waiting, id) = rig.park();
+    until_true("the freeze has begun", || SystemClock.now() > freeze);
+    rig.alice().approve(&id);
+    let answer = waiting.answer().expect(403, "blocked");
+    assert!(answer.text().contains("Change freeze.") && answer.approval() == id, "{}", answer.text());
+    rig.until_outcome(&id, "failed");
     rig.nothing_was_sent();
 }
 
