@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::support::home::digest;
 use crate::support::people::{Call, token};
 use crate::support::rig::{Rig, repository};
 use crate::support::wait::until_true;
@@ -265,6 +266,33 @@ fn a_quorum_needs_distinct_people_from_each_group() {
     rig.gateway.reviewer("carol").approve(&id);
     waiting.answer().expect(200, "");
     assert_eq!(rig.deletions(), 1);
+}
+
+#[test]
+fn nobody_decides_a_call_that_was_made_under_their_own_name() {
+    let rig = Rig::with(|mut home| {
+        let (admin, in_person) = ("reviewers:\n", digest("bot-in-person"));
+        let with = format!("{admin}  - {{ id: bot, groups: [ ops ], role: admin, token_sha256: \"{in_person}\" }}\n");
+        home.settings.whole = Some(home.configuration().replace(admin, &with));
+        home
+    });
+    let (waiting, own) = rig.park();
+    let other = rig.gateway.agent("other-bot").post("/tools/delete_repo", &repository()).start();
+    let ids = rig.gateway.pending(2);
+    let others = ids.iter().find(|id| **id != own).expect("another approval");
+    let in_person = rig.gateway.reviewer("bot-in-person");
+    for decision in ["approved", "rejected"] {
+        in_person.try_decide(&own, decision, None).expect(403, "forbidden");
+    }
+    let both = json!({ "ids": [own, others], "decision": "approved" });
+    let results = in_person.call("POST", "/v1/approvals/bulk-decide").json(&both).send().expect(200, "").json();
+    assert_eq!(
+        (&results["results"][0]["result"], &results["results"][1]["result"]),
+        (&json!("forbidden"), &json!("decided"))
+    );
+    other.answer().expect(200, "");
+    assert!(!waiting.is_answered());
+    assert_eq!((rig.alice().approval(&own)["status"].as_str(), rig.deletions()), (Some("pending"), 1));
 }
 
 #[test]
