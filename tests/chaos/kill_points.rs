@@ -44,14 +44,14 @@ enum Ran {
 }
 
 /// A store at which a gateway was started once and ended.
-fn template() -> World {
+pub(crate) fn template() -> World {
     let world = World::new("template", "10s");
     world.start().stop();
     world
 }
 
 /// The gateway, run by `strace` with this injected into these calls.
-fn traced(world: &World, calls: &str, fault: &str) -> Command {
+pub(crate) fn traced(world: &World, calls: &str, fault: &str) -> Command {
     let plain = serve(&world.home);
     let mut command = Command::new("strace");
     // `-D`: the gateway is our own child, and the tracer is not.
@@ -90,7 +90,7 @@ fn run_to_answer(name: &str, script: Script, template: &World, n: usize) -> Ran 
 }
 
 /// After the end: starts again, reads back, checks, drives what was open to its end, and checks again.
-fn go_on(world: &mut World) {
+pub(crate) fn go_on(world: &mut World) {
     let gateway = world.start();
     world.read_back_and_check(&gateway);
     settle(world, &gateway).expect("nobody kills it now");

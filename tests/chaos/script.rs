@@ -8,6 +8,7 @@ use crate::history::{History, View, What};
 use crate::spy::Manner;
 use crate::story::Verdict;
 use crate::support::gateway::Gateway;
+use crate::support::http::Answer;
 use crate::support::wait::until_within;
 use crate::world::{SOON, World, verdict};
 
@@ -171,6 +172,38 @@ pub(crate) fn detached(cast: &mut Cast) -> io::Result<()> {
     cast.until_outcome("bot", &id, "succeeded")?;
     cast.until_outcome("bot", &slow, "succeeded")?;
     ask(cast, &Call::new("wire", "own-undecided"))?;
+    Ok(())
+}
+
+/// A little of everything, with whatever answers come: parked and approved with and without a caller, rejected, left, voted on, noted.
+/// Each round has calls of its own.
+pub(crate) fn errand(cast: &mut Cast, round: usize) -> io::Result<()> {
+    let Cast { bot, alice, bob, .. } = cast;
+    let call = |tool, what: &str| Call::new(tool, format!("{what}-{round}"));
+    let id = |answer: &Answer| answer.header("holdpoint-approval").map(str::to_owned);
+    for (tool, prefer) in [("pay", "wait=0"), ("wire", "respond-async")] {
+        let asked = call(tool, tool);
+        if let Some(id) = id(&bot.call(&asked, Some(prefer))?) {
+            alice.decide(&id, "approved")?;
+            bot.call(&asked, Some(prefer))?;
+        }
+    }
+    if let Some(id) = id(&bot.call(&call("pay", "refused"), Some("wait=0"))?) {
+        bob.decide(&id, "rejected")?;
+    }
+    if let Some(id) = id(&bot.call(&call("erase", "voted-on"), Some("wait=0"))?) {
+        alice.decide(&id, "approved")?;
+    }
+    bot.begin(&call("pay", "left"), None)?.hang_up();
+    bot.call(&call("note", "noted"), None)?;
+    Ok(())
+}
+
+/// So many callers that hang up at once.
+pub(crate) fn leave(cast: &Cast, callers: usize) -> io::Result<()> {
+    for caller in 0..callers {
+        cast.bot.begin(&Call::new("pay", format!("gone-{caller}")), None)?.hang_up();
+    }
     Ok(())
 }
 

@@ -40,6 +40,11 @@ pub(crate) struct Sighting<'a> {
 }
 
 impl Story {
+    /// Whether an answer that a caller got may be one whose outcome is left as unknown: the store could not record it.
+    pub(crate) fn may_lack(&self, outcome: &str) -> bool {
+        ["unknown", "resolved"].contains(&outcome) && self.lines.iter().any(|line| line.what == What::StoreFails)
+    }
+
     /// The last read-back, and its line.
     pub(crate) fn read_back(&self) -> Option<(u64, HashMap<&str, &super::history::View>)> {
         self.read_backs().next_back()

@@ -2,10 +2,9 @@
 //!
 //! The real binary under libfaketime: its wall clock is what a file says, the time that passes is left alone.
 
-use std::path::PathBuf;
-
 use serde_json::{Value, json};
 
+use crate::faketime::{faked, set};
 use crate::kit::{LONG, until_true};
 use crate::support::gateway::Gateway;
 use crate::support::home::Home;
@@ -24,30 +23,9 @@ rules:
   - { id: brief-grants, match: call, action: require_approval, approval: { hold: 50ms, expires_in: 1h, grant_ttl: 1s, reject_memory: 0s } }
 "#;
 
-/// libfaketime for programs with threads.
-fn library() -> PathBuf {
-    let folders = std::fs::read_dir("/usr/lib").expect("libraries are there").flatten().map(|entry| entry.path());
-    let mut found = folders.map(|folder| folder.join("faketime/libfaketimeMT.so.1")).filter(|path| path.is_file());
-    found.next().expect("libfaketime is there; run scripts/install-test-tools.sh")
-}
-
-fn set(home: &Home, step: &str) {
-    let next = home.path("clock.next");
-    std::fs::write(&next, format!("{step}\n")).expect("the clock can be set");
-    // In one step: half a line would be another time.
-    std::fs::rename(next, home.path("clock")).expect("the clock can be set");
-}
-
 fn rig() -> Rig {
     let origin = Origin::start();
-    let home = Home::new(origin.address).policy(POLICY);
-    let clock = home.path("clock");
-    let home = home
-        .environment("LD_PRELOAD", library().to_str().expect("UTF-8"))
-        .environment("FAKETIME_TIMESTAMP_FILE", clock.to_str().expect("UTF-8"))
-        .environment("FAKETIME_NO_CACHE", "1")
-        .environment("FAKETIME_DONT_FAKE_MONOTONIC", "1");
-    set(&home, "+0");
+    let home = faked(Home::new(origin.address).policy(POLICY));
     let gateway = Gateway::start(&home);
     Rig { gateway, home, origin }
 }

@@ -8,6 +8,7 @@
 mod broken_disk;
 mod clock;
 mod dying;
+mod faketime;
 mod full_disk;
 mod kit;
 mod leaving;

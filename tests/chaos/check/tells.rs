@@ -67,8 +67,10 @@ impl Facts<'_> {
         for id in self.last.keys().filter(|id| !self.by_approval.contains_key(**id)) {
             found.push(('e', format!("{id} is not in the trail")));
         }
+        let strangers = self.story.lines.iter().any(|line| line.what == What::Strangers);
         for event in self.events.iter().filter(|event| event.approval.is_none()) {
-            if !WITHOUT_APPROVAL.contains(&event.kind.as_str()) {
+            let theirs = strangers && event.kind == "input_refused" && event.actor == "unauthenticated";
+            if !theirs && !WITHOUT_APPROVAL.contains(&event.kind.as_str()) {
                 found.push(('e', format!("record {}: nobody did a `{}`", event.seq, event.kind)));
             }
         }
@@ -228,7 +230,9 @@ impl Facts<'_> {
             if !arrived || !is_its_own {
                 found.push(format!("line {}: an answer that the upstream did not give to this call: {echo:?}", line.n));
             }
-            if approval.is_some_and(|id| replays.get(id).is_none_or(|replay| replay.state.outcome != "succeeded")) {
+            let says_so =
+                |replay: &Replay| replay.state.outcome == "succeeded" || self.story.may_lack(&replay.state.outcome);
+            if approval.is_some_and(|id| !replays.get(id).is_some_and(says_so)) {
                 found.push(format!("line {}: answered, and the trail does not say that it was sent", line.n));
             }
         }

@@ -1,0 +1,132 @@
+//! Faults that the gateway meets alive, in front of the checker: a disk that fails or is full (R5), clocks that are set (R7), callers
+//! that hang up (R8), slow clients (R9), an upstream that dies (R2). What each has to answer, `tests/faults` says.
+
+use std::net::SocketAddr;
+use std::process::{Child, Command, Stdio};
+
+use crate::faketime::{faked, set};
+use crate::history::{What, Who};
+use crate::kill_points::{go_on, template, traced};
+use crate::script::{Cast, attached, errand, leave};
+use crate::support::gateway::Gateway;
+use crate::world::World;
+
+/// Rounds of a run; a gateway that ends itself plays fewer.
+const ROUNDS: usize = 3;
+
+/// Plays rounds until the gateway is gone, and ends it if it is not.
+fn play(world: &World, mut gateway: Gateway) {
+    let mut cast = Cast::new(&gateway, &world.history);
+    drop((0..ROUNDS).try_for_each(|round| errand(&mut cast, round)));
+    drop(cast);
+    // It may have ended itself.
+    drop(Command::new("kill").arg(gateway.pid().to_string()).stderr(Stdio::null()).status());
+    gateway.end();
+}
+
+/// A run in which these calls fail so, from the `n`-th of a thread on or at that one alone; then one without a fault. Returns what was
+/// refused for it, and how many approvals there were at the end.
+fn run_failing(template: &World, calls: &str, error: &str, n: usize, on: &str) -> (usize, usize) {
+    let mut world = World::new(&format!("failing-{error}-{n}"), "10s");
+    world.adopt(&template.home);
+    world.history.write(Who::Control, What::StoreFails);
+    // Where the store cannot even be opened there is nothing to play.
+    if let Ok(gateway) = world.start_as(traced(&world, calls, &format!("error={error}:when={n}{on}"))) {
+        play(&world, gateway);
+    }
+    go_on(&mut world);
+    let is_refusal = |what: &What| match what {
+        What::CallAnswered { code, .. } | What::WordAnswered { code, .. } => code == "store_unavailable",
+        _ => false,
+    };
+    let refused = world.story.lines.iter().filter(|line| is_refusal(&line.what)).count();
+    (refused, world.story.read_back().map_or(0, |(_, views)| views.len()))
+}
+
+#[test]
+fn r5_after_failed_syncs_and_writes_everybody_tells_the_same_story() {
+    let template = template();
+    let (mut refused, mut kept) = (0, 0);
+    let mut add = |(more_refused, more_kept)| {
+        refused += more_refused;
+        kept += more_kept;
+    };
+    for n in (1..32).step_by(5) {
+        add(run_failing(&template, "fsync,fdatasync", "EIO", n, ""));
+        add(run_failing(&template, "pwrite64", "ENOSPC", 6 * n, ""));
+        add(run_failing(&template, "pwrite64", "ENOSPC", 9 * n, "+"));
+    }
+    println!("21 runs on failing disks: {refused} refusals, {kept} approvals, nothing lost, nothing sent twice");
+    assert!(refused >= 10 && kept >= 40, "{refused} {kept}");
+}
+
+#[test]
+fn r7_under_clocks_that_are_set_everybody_tells_the_same_story() {
+    let mut world = World::new("clock", "10s");
+    world.home = faked(world.home);
+    for (restart, step) in ["+0", "+2h", "-2h", "+1d"].into_iter().enumerate() {
+        set(&world.home, step);
+        let gateway = world.start();
+        let mut cast = Cast::new(&gateway, &world.history);
+        for (turn, step) in ["+10y", "-10y", step].into_iter().enumerate() {
+            set(&world.home, step);
+            errand(&mut cast, 10 * restart + turn).expect("the gateway is there");
+        }
+        drop(cast);
+        world.read_back_and_check(&gateway);
+        world.kill(gateway);
+    }
+    set(&world.home, "+0");
+    go_on(&mut world);
+}
+
+/// Slow clients. They end with it.
+struct Slow(Child);
+
+impl Slow {
+    fn start(address: SocketAddr, mode: &str) -> Self {
+        let mut command = Command::new("slowhttptest");
+        command.args([
+            mode,
+            "-c",
+            "100",
+            "-r",
+            "100",
+            "-l",
+            "60",
+            "-p",
+            "3",
+            "-u",
+            &format!("http://{address}/tools/pay/slow"),
+        ]);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        Self(command.spawn().unwrap_or_else(|error| panic!("slowhttptest: {error}; run scripts/install-test-tools.sh")))
+    }
+}
+
+impl Drop for Slow {
+    fn drop(&mut self) {
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
+#[test]
+fn r8_r9_beside_slow_clients_and_callers_that_hang_up_everybody_tells_the_same_story() {
+    let mut world = World::new("crowd", "10s");
+    let gateway = world.start();
+    world.history.write(Who::Control, What::Strangers);
+    let slow = ["-H", "-B"].map(|mode| Slow::start(gateway.proxy, mode));
+    let mut cast = Cast::new(&gateway, &world.history);
+    leave(&cast, 300).expect("the gateway is there");
+    // With an upstream that dies after it was sent a call, among others.
+    attached(&mut cast).expect("the gateway is there");
+    (0..ROUNDS).try_for_each(|round| errand(&mut cast, round)).expect("the gateway is there");
+    drop((cast, slow));
+    world.read_back_and_check(&gateway);
+    // A caller may be gone before the gateway has read its call.
+    assert!(world.pending() > 20, "some had parked before they left: {}", world.pending());
+    world.end(&gateway);
+    gateway.stop();
+    go_on(&mut world);
+}
