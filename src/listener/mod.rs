@@ -86,7 +86,7 @@ pub struct Options {
     pub open: IntGauge,
     /// Where connections closed for being too many are counted.
     pub refused: IntCounter,
-    /// Told of every request head that could not be read, after it was answered.
+    /// Told of every request head that could not be read, after it was answered, and of connections that were ended for what they sent.
     pub on_unreadable: OnUnreadable,
 }
 

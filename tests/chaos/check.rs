@@ -227,7 +227,7 @@ impl<'a> Facts<'a> {
                         };
                         // An unknown outcome may have been settled since.
                         let settled = |view: &View| *value == "unknown" && view.state.outcome == "resolved";
-                        let unrecorded = |view: &View| *value == "succeeded" && story.may_lack(&view.state.outcome);
+                        let unrecorded = |view: &View| *value == "succeeded" && story.may_lack(*n, &view.state.outcome);
                         if !views.get(id).is_some_and(|view| has(view) || settled(view) || unrecorded(view)) {
                             found.push(format!("the answer at {n} said of {id} `{value}`; at {} it is not", line.n));
                         }

@@ -1,18 +1,28 @@
 //! Faults that the gateway meets alive, in front of the checker: a disk that fails or is full (R5), clocks that are set (R7), callers
 //! that hang up (R8), slow clients (R9), an upstream that dies (R2). What each has to answer, `tests/faults` says.
 
-use std::net::SocketAddr;
-use std::process::{Child, Command, Stdio};
+use std::io::Write as _;
+use std::net::TcpStream;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use holdpoint::domain::time::Timestamp;
 
 use crate::faketime::{faked, set};
 use crate::history::{What, Who};
 use crate::kill_points::{go_on, template, traced};
 use crate::script::{Cast, attached, errand, leave};
 use crate::support::gateway::Gateway;
+use crate::support::wait::until_true;
+use crate::trail;
 use crate::world::World;
 
 /// Rounds of a run; a gateway that ends itself plays fewer.
 const ROUNDS: usize = 3;
+const HOUR: Duration = Duration::from_secs(3600);
+const DAY: Duration = Duration::from_secs(24 * 3600);
+/// Connections at once on which a head never ends.
+const SLOW: usize = 200;
 
 /// Plays rounds until the gateway is gone, and ends it if it is not.
 fn play(world: &World, mut gateway: Gateway) {
@@ -76,47 +86,28 @@ fn r7_under_clocks_that_are_set_everybody_tells_the_same_story() {
         world.read_back_and_check(&gateway);
         world.kill(gateway);
     }
+    let (events, _) = trail::read(&world.story.trail);
+    let times: Vec<Timestamp> = events.iter().map(|event| Timestamp::parse(&event.at).expect("a time")).collect();
+    let first = times[0];
+    assert!(times.iter().any(|at| at.since(first) > DAY - HOUR), "a day ahead was believed: {times:?}");
+    assert!(times.iter().any(|at| first.since(*at) > HOUR), "two hours behind were believed: {times:?}");
     set(&world.home, "+0");
     go_on(&mut world);
-}
-
-/// Slow clients. They end with it.
-struct Slow(Child);
-
-impl Slow {
-    fn start(address: SocketAddr, mode: &str) -> Self {
-        let mut command = Command::new("slowhttptest");
-        command.args([
-            mode,
-            "-c",
-            "100",
-            "-r",
-            "100",
-            "-l",
-            "60",
-            "-p",
-            "3",
-            "-u",
-            &format!("http://{address}/tools/pay/slow"),
-        ]);
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        Self(command.spawn().unwrap_or_else(|error| panic!("slowhttptest: {error}; run scripts/install-test-tools.sh")))
-    }
-}
-
-impl Drop for Slow {
-    fn drop(&mut self) {
-        drop(self.0.kill());
-        drop(self.0.wait());
-    }
 }
 
 #[test]
 fn r8_r9_beside_slow_clients_and_callers_that_hang_up_everybody_tells_the_same_story() {
     let mut world = World::new("crowd", "10s");
     let gateway = world.start();
-    world.history.write(Who::Control, What::Strangers);
-    let slow = ["-H", "-B"].map(|mode| Slow::start(gateway.proxy, mode));
+    let half = b"POST /tools/pay/slow HTTP/1.1\r\nhost: gateway\r\nauthorization: Bea";
+    let slow = [(); SLOW].map(|()| {
+        let mut slow = TcpStream::connect(gateway.proxy).expect("the gateway listens");
+        slow.write_all(half).expect("half a head is taken");
+        slow
+    });
+    until_true("the slow ones are there", || {
+        gateway.metric("holdpoint_connections_open", &[("listener", "proxy")]) >= SLOW as f64
+    });
     let mut cast = Cast::new(&gateway, &world.history);
     leave(&cast, 300).expect("the gateway is there");
     // With an upstream that dies after it was sent a call, among others.

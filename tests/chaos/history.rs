@@ -169,9 +169,7 @@ pub(crate) enum What {
     ReadBack { approvals: Vec<View> },
     /// Somebody begins to ask for something.
     Asking,
-    /// Clients without a credential are let loose, who write down nothing.
-    Strangers,
-    /// The store is about to fail, and may not be able to record what an upstream answers.
+    /// The store of the next start will fail, and may not be able to record what an upstream answers.
     StoreFails,
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::history::{Identity, Line, What};
+use super::history::{Identity, Line, What, Who};
 
 /// What the run's policy says about a tool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,9 +40,11 @@ pub(crate) struct Sighting<'a> {
 }
 
 impl Story {
-    /// Whether an answer that a caller got may be one whose outcome is left as unknown: the store could not record it.
-    pub(crate) fn may_lack(&self, outcome: &str) -> bool {
-        ["unknown", "resolved"].contains(&outcome) && self.lines.iter().any(|line| line.what == What::StoreFails)
+    /// Whether the answer in line `n` may be one whose outcome stays unknown: it came while the store failed, and could not be recorded.
+    pub(crate) fn may_lack(&self, n: u64, outcome: &str) -> bool {
+        let starts = self.lines.iter().filter(|line| matches!(line.what, What::Starting | What::StoreFails));
+        let before: Vec<&What> = starts.take_while(|line| line.n < n).map(|line| &line.what).collect();
+        ["unknown", "resolved"].contains(&outcome) && before.ends_with(&[&What::StoreFails, &What::Starting])
     }
 
     /// The last read-back, and its line.
@@ -92,4 +94,14 @@ impl Story {
         }
         calls
     }
+}
+
+#[test]
+fn an_answer_is_excused_while_the_store_fails_and_not_after_the_next_start() {
+    let what = [What::Starting, What::StoreFails, What::Starting, What::Ready, What::Starting, What::Ready];
+    let line = |(n, what)| Line { n, who: Who::Control, at: 0, what };
+    let story = Story { lines: (1..).zip(what).map(line).collect(), trail: Vec::new() };
+    let excused: Vec<u64> = (1..9).filter(|n| story.may_lack(*n, "unknown")).collect();
+    assert_eq!(excused, [4, 5]);
+    assert!(story.may_lack(4, "resolved") && !story.may_lack(4, "failed") && !story.may_lack(4, "held"));
 }

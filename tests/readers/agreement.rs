@@ -1,11 +1,14 @@
 //! For every body that the strict reader accepts: Python's, Node's and Go's readings of it, and of method, tool and arguments in it,
 //! are ours.
 //!
-//! Compared are structure, the order of members (not in Node's objects and Go's maps, which have another one), and strings exactly. Numbers:
-//! - Python's integers and `Decimal`s, and Go's `json.Number`s, by their exact value with the digits that we keep, and an integer must be one to both;
+//! Compared are structure, the order of members (not in Node's objects and Go's maps, which have another one), and strings exactly.
+//! Numbers:
+//! - Python's integers and `Decimal`s, and Go's `json.Number`s, by their exact value with the digits that we keep, and an integer must
+//!   be one to both;
 //! - Python's own floats must be the doubles nearest to those, bit for bit;
-//! - Node, and Go where nothing else is asked for, have doubles only: each must be the double nearest to our digits, bit for bit, so that rounding is all that can differ. A
-//!   condition on 9007199254740993 still sees one more than they do: what an upstream rounds away is not compared.
+//! - Node, and Go where nothing else is asked for, have doubles only: each must be the double nearest to our digits, bit for bit, so
+//!   that rounding is all that can differ. A condition on 9007199254740993 still sees one more than they do: what an upstream rounds
+//!   away is not compared.
 
 use holdpoint::domain::value::{Number, Value};
 use holdpoint::protocol::json::{self, Limits};

@@ -122,8 +122,7 @@ impl Proxy {
         let session = Session::open(&self.gate, &call.agent, &call.headers).ok_or_else(Refusal::mcp_session)?;
         join_all(servers.iter().filter_map(|server| {
             let headers = session.headers(&call.headers, &server.name)?;
-            let outgoing = Outgoing::judged(server, Method::DELETE, &call.target, headers, None);
-            let outgoing = outgoing.of(call.agent.clone());
+            let outgoing = Outgoing::judged(server, Method::DELETE, &call.target, headers, None).of(call.agent.clone());
             Some(async move {
                 // A server that is gone has no session any more; one that keeps none says so, and neither matters here.
                 drop(upstream::send(admit_message(), server, outgoing).await);

@@ -67,10 +67,8 @@ impl Facts<'_> {
         for id in self.last.keys().filter(|id| !self.by_approval.contains_key(**id)) {
             found.push(('e', format!("{id} is not in the trail")));
         }
-        let strangers = self.story.lines.iter().any(|line| line.what == What::Strangers);
         for event in self.events.iter().filter(|event| event.approval.is_none()) {
-            let theirs = strangers && event.kind == "input_refused" && event.actor == "unauthenticated";
-            if !theirs && !WITHOUT_APPROVAL.contains(&event.kind.as_str()) {
+            if !WITHOUT_APPROVAL.contains(&event.kind.as_str()) {
                 found.push(('e', format!("record {}: nobody did a `{}`", event.seq, event.kind)));
             }
         }
@@ -230,8 +228,9 @@ impl Facts<'_> {
             if !arrived || !is_its_own {
                 found.push(format!("line {}: an answer that the upstream did not give to this call: {echo:?}", line.n));
             }
-            let says_so =
-                |replay: &Replay| replay.state.outcome == "succeeded" || self.story.may_lack(&replay.state.outcome);
+            let says_so = |replay: &Replay| {
+                replay.state.outcome == "succeeded" || self.story.may_lack(line.n, &replay.state.outcome)
+            };
             if approval.is_some_and(|id| !replays.get(id).is_some_and(says_so)) {
                 found.push(format!("line {}: answered, and the trail does not say that it was sent", line.n));
             }
