@@ -37,6 +37,9 @@ pub(super) async fn show(visit: Visit) -> Result<Response, Problem> {
     let Listing { mut filter, after, limit } = Listing::parse(&visit.query).map_err(|error| invalid(&error))?;
     match view {
         View::Pending => {
+            if visit.query.has("status") {
+                return Err(invalid(&"`status` chooses among what is closed: add `view=history`"));
+            }
             filter.statuses = vec![Status::Pending];
             // What has waited longest comes first, unless asked otherwise.
             if !visit.query.has("sort") {

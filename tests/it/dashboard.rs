@@ -314,6 +314,9 @@ fn filters_live_in_the_address_and_unknown_ones_are_named() {
     let wrong = get(&rig, &cookie, "/dashboard/approvals?tol=x");
     assert_eq!(wrong.status, 400);
     assert!(wrong.text().contains("unknown parameter `tol`"), "{}", wrong.text());
+    let other = get(&rig, &cookie, "/dashboard/approvals?status=approved");
+    assert_eq!(other.status, 400);
+    assert!(other.text().contains("view=history"), "{}", other.text());
 }
 
 #[test]

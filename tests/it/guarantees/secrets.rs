@@ -52,7 +52,7 @@ fn redacted_values_of_a_held_call_reach_the_upstream_and_nothing_else() {
             get("/v1/audit/export"),
             get("/metrics"),
             page("/dashboard/approvals"),
-            page("/dashboard/approvals?status=approved"),
+            page("/dashboard/approvals?view=history&status=approved"),
             page(&format!("/dashboard/approvals/{id}")),
             bot.call("GET", &format!("/_holdpoint/v1/approvals/{id}")),
         ];
