@@ -13,7 +13,7 @@ import {
   HoldpointUnreachable,
   requireApproval,
 } from "@holdpoint/client";
-import { failure, failureOf, Gateway, token } from "./support/gateway.js";
+import { failure, failureOf, Gateway, token, until } from "./support/gateway.js";
 
 test("an approval resolves the question, on either listener, as soon as it is decided", async (t) => {
   const gateway = await Gateway.start(t);
@@ -192,6 +192,7 @@ test("the same key continues the same question after the caller was restarted", 
   await gateway.agent().create("deploy", options);
   const again = gateway.agent().requireApproval("deploy", { ...options, onPending });
   const id = await gateway.pending();
+  await until("the second caller has heard that it is pending", async () => asked.length > 0);
   await gateway.reviewer().decide(id, "approved");
   await again;
   assert.deepEqual(asked, [id]);
@@ -204,7 +205,7 @@ test("a full queue is waited out, no faster than Retry-After says", async (t) =>
   const first = await gateway.agent().create("first");
   const begun = Date.now();
   const asked = gateway.agent().requireApproval("second");
-  await pass(200);
+  await until("the second one was refused", async () => gateway.log.includes('"code":"queue_full"'));
   await gateway.agent().cancel(first.id);
   await gateway.reviewer().decide(await gateway.pending(), "approved");
   assert.equal((await asked).name, "second");

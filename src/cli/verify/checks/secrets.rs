@@ -35,7 +35,7 @@ fn places(world: &World<'_>, id: Option<&str>) -> anyhow::Result<Vec<Place>> {
         places.push((target.clone(), world.look(&target)?.text()));
     }
     let cookie = sign_in(world)?;
-    let pages = ["/dashboard/approvals".to_owned(), "/dashboard/approvals?status=approved".to_owned()];
+    let pages = ["/dashboard/approvals".to_owned(), "/dashboard/approvals?view=history".to_owned()];
     for target in pages.into_iter().chain(id.map(|id| format!("/dashboard/approvals/{id}"))) {
         let answer = Request::new("GET", &target).header("cookie", &cookie).send(world.gateway.admin)?;
         anyhow::ensure!(answer.status == 200, "GET {target}: {}", answer.shown());
