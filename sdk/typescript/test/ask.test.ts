@@ -203,9 +203,14 @@ test("the same key continues the same question after the caller was restarted", 
 test("a full queue is waited out, no faster than Retry-After says", async (t) => {
   const gateway = await Gateway.start(t, { keys: ["limits: { pending_per_agent_max: 1 }"] });
   const first = await gateway.agent().create("first");
-  const begun = Date.now();
-  const asked = gateway.agent().requireApproval("second");
-  await until("the second one was refused", async () => gateway.log.includes('"code":"queue_full"'));
+  let refused: number | undefined;
+  const heard: typeof fetch = async (input, init) => {
+    const response = await fetch(input, init);
+    if (response.status === 429) refused ??= Date.now();
+    return response;
+  };
+  const asked = gateway.agent({ fetch: heard }).requireApproval("second");
+  const begun = await until("the second one was refused", async () => refused);
   await gateway.agent().cancel(first.id);
   await gateway.reviewer().decide(await gateway.pending(), "approved");
   assert.equal((await asked).name, "second");
