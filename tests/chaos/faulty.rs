@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use holdpoint::domain::time::Timestamp;
 
+use crate::death::DEATHS;
 use crate::faketime::{faked, set};
 use crate::history::{What, Who};
 use crate::kill_points::{go_on, template, traced};
-use crate::script::{Cast, attached, errand, leave};
+use crate::script::{Cast, attached, errand, find_nobody, leave, lose};
 use crate::support::gateway::Gateway;
 use crate::support::wait::until_true;
 use crate::trail;
@@ -51,6 +52,29 @@ fn run_failing(template: &World, calls: &str, error: &str, n: usize, on: &str) -
     };
     let refused = world.story.lines.iter().filter(|line| is_refusal(&line.what)).count();
     (refused, world.story.read_back().map_or(0, |(_, views)| views.len()))
+}
+
+#[test]
+fn r2_beside_an_upstream_that_dies_at_any_point_everybody_tells_the_same_story() {
+    let mut world = World::new("dying-upstream", "10s");
+    let patient = world.home.configuration();
+    world.home.settings.whole = Some(patient.replace("    tools:\n", "    timeout: 1s\n    tools:\n"));
+    let gateway = world.start();
+    let mut cast = Cast::new(&gateway, &world.history);
+    for death in DEATHS {
+        lose(&mut cast, &world.spy, death).expect("the gateway is there");
+    }
+    find_nobody(&mut cast, &mut world.spy).expect("the gateway is there");
+    drop(cast);
+    world.read_back_and_check(&gateway);
+    let (_, views) = world.story.read_back().expect("it was read back");
+    let stand = |outcome: &str| views.values().filter(|view| view.state.outcome == outcome).count();
+    let (unknown, sent) = (stand("unknown"), stand("succeeded"));
+    println!("after {} deaths: {unknown} unknown, {sent} sent, {} arrived", DEATHS.len(), world.spy.arrived());
+    // Of a reset before anything was read the gateway may know that nothing was sent; such a permit comes back.
+    assert!(unknown >= 2 * (DEATHS.len() - 2) && sent >= 2, "{unknown} {sent}");
+    world.kill(gateway);
+    go_on(&mut world);
 }
 
 #[test]

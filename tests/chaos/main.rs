@@ -12,6 +12,9 @@
 
 mod actors;
 mod check;
+#[path = "../faults/death.rs"]
+#[expect(dead_code, reason = "what dies in a handshake, or after an answer, is of the tests that ask what is answered")]
+mod death;
 #[path = "../faults/faketime.rs"]
 mod faketime;
 mod faulty;

@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, HashSet};
 use std::io;
 
 use crate::actors::{Call, Client, Reviewer};
+use crate::death::Death;
 use crate::history::{History, View, What};
-use crate::spy::Manner;
+use crate::spy::{Manner, Spy};
 use crate::story::Verdict;
 use crate::support::gateway::Gateway;
 use crate::support::http::Answer;
@@ -197,6 +198,61 @@ pub(crate) fn errand(cast: &mut Cast, round: usize) -> io::Result<()> {
     bot.begin(&call("pay", "left"), None)?.hang_up();
     bot.call(&call("note", "noted"), None)?;
     Ok(())
+}
+
+/// Calls of every kind while the upstream dies so: the caller waits, the gateway sends by itself, policy lets it through.
+pub(crate) fn lose(cast: &mut Cast, spy: &Spy, death: Death) -> io::Result<()> {
+    let Cast { bot, alice, .. } = cast;
+    let waits = Call::new("pay", format!("lost-{death:?}"));
+    let waiting = bot.begin(&waits, None)?;
+    let attached = alice.parked(waiting.name())?;
+    let own = Call::new("wire", format!("own-lost-{death:?}"));
+    let detached = bot.call(&own, Some("respond-async"))?.expect(202, "").approval();
+    let before = spy.arrived();
+    spy.will(death);
+    for id in [&attached, &detached] {
+        alice.decide(id, "approved")?.expect(200, "");
+    }
+    if death == Death::SilentBody {
+        // A caller may have all the patience of the world for an answer that has begun; this one has none.
+        until_within(SOON, "both arrived", || (spy.arrived() == before + 2).then_some(()));
+        waiting.hang_up();
+        spy.will(Death::None);
+    } else {
+        // Half an answer is none: the connection may end in the middle of it.
+        drop(waiting.finish());
+        for tool in ["note", "look"] {
+            drop(bot.call(&Call::new(tool, format!("{tool}-lost-{death:?}")), None));
+        }
+    }
+    for id in [&attached, &detached] {
+        until_within(SOON, &format!("the release of {id} ended"), || match bot.look("bot", id) {
+            Ok(state) => (!["held", "releasing"].contains(&state.outcome.as_str())).then_some(Ok(())),
+            Err(error) => Some(Err(error)),
+        })?;
+    }
+    spy.will(Death::None);
+    // The same call again: a new question, or the permit that came back.
+    bot.call(&waits, Some("wait=0"))?;
+    Ok(())
+}
+
+/// Calls that are approved while nothing listens where they go; they are sent once it does.
+pub(crate) fn find_nobody(cast: &mut Cast, spy: &mut Spy) -> io::Result<()> {
+    let Cast { bot, alice, .. } = cast;
+    let waits = Call::new("pay", "finds-nobody");
+    let waiting = bot.begin(&waits, None)?;
+    let attached = alice.parked(waiting.name())?;
+    let detached = bot.call(&Call::new("wire", "own-finds-nobody"), Some("respond-async"))?.expect(202, "").approval();
+    spy.close();
+    for id in [&attached, &detached] {
+        alice.decide(id, "approved")?.expect(200, "");
+    }
+    waiting.finish()?.expect(502, "upstream_unreachable");
+    cast.until_outcome("bot", &detached, "failed")?;
+    spy.open();
+    assert_eq!(cast.bot.call(&waits, None)?.expect(200, "").approval(), attached);
+    cast.until_outcome("bot", &detached, "succeeded")
 }
 
 /// So many callers that hang up at once.

@@ -4,12 +4,16 @@ use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use serde_json::Value;
+use socket2::SockRef;
 
+use crate::death::Death;
 use crate::history::{History, What, Who};
 use crate::support::origin::read_request;
+use crate::support::wait::until_within;
 
 /// How long [`Manner::Wait`] waits at most.
 const WAIT_MAX: Duration = Duration::from_secs(120);
@@ -52,6 +56,13 @@ struct Shared {
     over: AtomicBool,
     go_on: Mutex<bool>,
     changed: Condvar,
+    death: Mutex<Death>,
+}
+
+impl Shared {
+    fn death(&self) -> Death {
+        *self.death.lock().expect("nobody panics with the order")
+    }
 }
 
 /// The upstream. Stops listening when dropped.
@@ -60,6 +71,7 @@ pub(crate) struct Spy {
     /// Where it listens.
     pub(crate) address: SocketAddr,
     shared: Arc<Shared>,
+    listening: Option<JoinHandle<()>>,
 }
 
 impl Spy {
@@ -73,18 +85,31 @@ impl Spy {
             over: AtomicBool::new(false),
             go_on: Mutex::new(false),
             changed: Condvar::new(),
+            death: Mutex::new(Death::None),
         });
-        let of_listener = shared.clone();
-        std::thread::spawn(move || {
-            for stream in listener.incoming().map_while(Result::ok) {
-                if of_listener.over.load(Ordering::SeqCst) {
-                    return;
-                }
-                let shared = of_listener.clone();
-                std::thread::spawn(move || connection(stream, &shared));
-            }
-        });
-        Self { address, shared }
+        Self { address, listening: Some(listen(listener, shared.clone())), shared }
+    }
+
+    /// From now on it dies so, whatever a call asks for.
+    pub(crate) fn will(&self, death: Death) {
+        *self.shared.death.lock().expect("nobody panics with the order") = death;
+    }
+
+    /// Refuses connections.
+    pub(crate) fn close(&mut self) {
+        self.shared.over.store(true, Ordering::SeqCst);
+        // Wakes the listener, which then ends.
+        drop(TcpStream::connect_timeout(&self.address, Duration::from_secs(1)));
+        if let Some(listening) = self.listening.take() {
+            listening.join().expect("the listener ends well");
+        }
+    }
+
+    /// Listens again.
+    pub(crate) fn open(&mut self) {
+        self.shared.over.store(false, Ordering::SeqCst);
+        let listener = TcpListener::bind(self.address).expect("its port is still free");
+        self.listening = Some(listen(listener, self.shared.clone()));
     }
 
     /// How many calls have arrived.
@@ -101,20 +126,68 @@ impl Spy {
 
 impl Drop for Spy {
     fn drop(&mut self) {
-        self.shared.over.store(true, Ordering::SeqCst);
         self.go_on();
-        // Wakes the listener, which then ends.
-        drop(TcpStream::connect_timeout(&self.address, Duration::from_secs(1)));
+        self.close();
+    }
+}
+
+/// Serves connections until the spy refuses them.
+fn listen(listener: TcpListener, shared: Arc<Shared>) -> JoinHandle<()> {
+    std::thread::spawn(move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            if shared.over.load(Ordering::SeqCst) {
+                return;
+            }
+            let shared = shared.clone();
+            std::thread::spawn(move || connection(stream, &shared));
+        }
+    })
+}
+
+/// Dies with nothing or the head alone read, where that is the order.
+fn dies_early(stream: &mut TcpStream, shared: &Shared) -> bool {
+    let reads = match shared.death() {
+        Death::Unread | Death::ResetUnread => 0,
+        Death::AfterHead => 1 << 8,
+        _ => return false,
+    };
+    let _ = stream.read(&mut vec![0; reads]);
+    die(stream, shared);
+    true
+}
+
+/// Says its last words, and ends the connection as the order is.
+fn die(stream: &mut TcpStream, shared: &Shared) {
+    let death = shared.death();
+    if stream.write_all(death.last_words()).is_err() {
+        return;
+    }
+    if matches!(death, Death::SilentHead | Death::SilentBody) {
+        // Until the order is another one.
+        until_within(WAIT_MAX, "the silence ends", || (shared.death() != death).then_some(()));
+    }
+    if death.resets() {
+        // The stream is dropped next, and a `shutdown` would send a FIN.
+        drop(SockRef::from(&*stream).set_linger(Some(Duration::ZERO)));
+    } else {
+        drop(stream.shutdown(Shutdown::Both));
     }
 }
 
 fn connection(mut stream: TcpStream, shared: &Shared) {
     let mut buffer = Vec::new();
+    if dies_early(&mut stream, shared) {
+        return;
+    }
     while let Some(request) = read_request(&mut stream, &mut buffer) {
         let body = String::from_utf8_lossy(&request.body).into_owned();
         let said: Value = serde_json::from_str(&body).unwrap_or_default();
         shared.history.write(Who::Spy, What::Hit { method: request.method, target: request.target, body });
         shared.arrived.fetch_add(1, Ordering::SeqCst);
+        // The order may be a new one by the time a kept connection is used again.
+        if shared.death() != Death::None {
+            return die(&mut stream, shared);
+        }
         let (manner, millis) = match said["manner"].as_str().unwrap_or_default().split_once(' ') {
             Some((manner, millis)) => (manner.to_owned(), millis.parse().unwrap_or(0)),
             None => (said["manner"].as_str().unwrap_or_default().to_owned(), 0),

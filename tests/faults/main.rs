@@ -7,6 +7,7 @@
 
 mod broken_disk;
 mod clock;
+mod death;
 mod dying;
 mod faketime;
 mod full_disk;

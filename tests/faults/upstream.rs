@@ -3,7 +3,8 @@
 
 use serde_json::{Value, json};
 
-use crate::dying::{Death, Upstream};
+use crate::death::{DEATHS, Death};
+use crate::dying::Upstream;
 use crate::kit::{LONG, until_true};
 use crate::support::gateway::Gateway;
 use crate::support::home::Home;
@@ -12,23 +13,6 @@ use crate::support::origin::Nowhere;
 use crate::support::people::{Agent, Call, Reviewer};
 use crate::support::rig::gate_delete;
 use crate::support::wait::until_within;
-
-/// The deaths of any upstream, from the first that may come after the first byte was sent.
-const DEATHS: [Death; 13] = [
-    Death::Unread,
-    Death::ResetUnread,
-    Death::AfterHead,
-    Death::AfterRequest,
-    Death::ResetAfterRequest,
-    Death::InStatusLine,
-    Death::InHead,
-    Death::Nonsense,
-    Death::InBody,
-    Death::ResetInBody,
-    Death::InChunks,
-    Death::SilentHead,
-    Death::SilentBody,
-];
 
 /// The deaths that an upstream over TLS can die besides.
 const HANDSHAKES: [Death; 3] = [Death::InHandshake, Death::ResetInHandshake, Death::SilentHandshake];
