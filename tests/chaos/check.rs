@@ -17,7 +17,7 @@ use std::fmt;
 
 use serde_json::Value;
 
-use super::history::{Identity, State, View, What};
+use super::history::{Identity, Line, State, View, What};
 use super::story::{Story, Verdict};
 use super::trail::{self, Event};
 use super::world::{digest_of, verdict};
@@ -54,26 +54,8 @@ struct Facts<'a> {
 
 /// Everything that is wrong with a run; nothing for a run that kept its promises.
 pub(crate) fn check(story: &Story) -> Vec<Finding> {
-    let (events, broken) = trail::read(&story.trail);
-    let mut by_approval: BTreeMap<&str, Vec<&Event>> = BTreeMap::new();
-    for event in &events {
-        if let Some(id) = &event.approval {
-            by_approval.entry(id).or_default().push(event);
-        }
-    }
-    let last = story.read_back().map(|(_, views)| views).unwrap_or_default();
-    let mut facts = Facts {
-        story,
-        events: &events,
-        by_approval,
-        calls: story.calls(),
-        hits: BTreeMap::new(),
-        last,
-        findings: Vec::new(),
-    };
-    if let Some(broken) = broken {
-        facts.find('e', format!("the chain of the trail does not verify: {broken}"));
-    }
+    let trail = trail::read(&story.trail);
+    let mut facts = Facts::of(story, &trail);
     facts.collect_hits();
     facts.each_hit_was_let_through();
     facts.what_was_acknowledged_is_found();
@@ -82,7 +64,46 @@ pub(crate) fn check(story: &Story) -> Vec<Finding> {
     facts.findings
 }
 
+/// What is wrong with a store that was restored from a backup, where it was read back once and nothing else was done:
+///
+/// * (c) it holds what was acknowledged before line `begun`, at which the backup was begun;
+/// * (d) what was over by then is over in the same way;
+/// * (e) its trail is the story's up to the backup, and the restore.
+pub(crate) fn check_backup(story: &Story, begun: u64, restored: &Story) -> Vec<Finding> {
+    let before = story.lines.iter().filter(|line| line.n < begun).cloned();
+    // The restored store has a history of its own: what it says comes behind what was said before.
+    let after = restored.lines.iter().filter(|line| matches!(line.what, What::ReadBack { .. })).cloned();
+    let after = after.map(|line| Line { n: u64::MAX, ..line });
+    let kept = Story { lines: before.chain(after).collect(), trail: restored.trail.clone() };
+    let trail = trail::read(&kept.trail);
+    let mut facts = Facts::of(&kept, &trail);
+    facts.what_was_acknowledged_is_found();
+    facts.what_is_over_stays();
+    let same = kept.trail.iter().zip(&story.trail).take_while(|(of_backup, whole)| of_backup == whole).count();
+    if facts.events.get(same).is_none_or(|event| event.kind != "store_restored") {
+        facts.find('e', format!("the trail of the backup is another one from record {}", same + 1));
+    }
+    facts.findings
+}
+
 impl<'a> Facts<'a> {
+    /// Of a story and its trail as it was read.
+    fn of(story: &'a Story, (events, broken): &'a (Vec<Event>, Option<String>)) -> Self {
+        let mut by_approval: BTreeMap<&str, Vec<&Event>> = BTreeMap::new();
+        for event in events {
+            if let Some(id) = &event.approval {
+                by_approval.entry(id).or_default().push(event);
+            }
+        }
+        let last = story.read_back().map(|(_, views)| views).unwrap_or_default();
+        let (calls, hits) = (story.calls(), BTreeMap::new());
+        let mut facts = Self { story, events, by_approval, calls, hits, last, findings: Vec::new() };
+        if let Some(broken) = broken {
+            facts.find('e', format!("the chain of the trail does not verify: {broken}"));
+        }
+        facts
+    }
+
     fn find(&mut self, letter: char, what: String) {
         self.findings.push(Finding { letter, what });
     }

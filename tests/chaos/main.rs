@@ -11,6 +11,7 @@
 )]
 
 mod actors;
+mod backups;
 mod check;
 #[path = "../faults/death.rs"]
 #[expect(dead_code, reason = "what dies in a handshake, or after an answer, is of the tests that ask what is answered")]

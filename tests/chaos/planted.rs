@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use holdpoint::domain::audit::{self, Head, Record};
 
-use crate::check::check;
+use crate::backups::{back_up, restored};
+use crate::check::{Finding, check, check_backup};
 use crate::history::{Line, View, What};
 use crate::script::{Cast, attached, detached, settle};
 use crate::story::Story;
@@ -92,7 +93,11 @@ fn finds(recorded: &Story, letters: &str, plant: impl FnOnce(&mut Story)) {
     let mut story = recorded.clone();
     plant(&mut story);
     story.lines.sort_by_key(|line| line.n);
-    let found = check(&story);
+    assert_letters(&check(&story), letters);
+}
+
+#[track_caller]
+fn assert_letters(found: &[Finding], letters: &str) {
     let called: BTreeSet<char> = found.iter().map(|finding| finding.letter).collect();
     assert_eq!(called, letters.chars().collect(), "{found:#?}");
 }
@@ -105,6 +110,35 @@ fn planted_faults_in_a_recorded_run_are_found_and_called_by_their_letters() {
     what_is_sent(&story);
     what_is_over(&story);
     what_the_trail_says(&story);
+}
+
+#[test]
+fn planted_faults_in_a_restored_backup_are_found_and_called_by_their_letters() {
+    let mut world = World::new("backed-up", "10s");
+    let gateway = world.start();
+    attached(&mut Cast::new(&gateway, &world.history)).expect("nobody kills it");
+    let (file, begun) = back_up(&world, "backup.db");
+    // What comes behind it need not be in it.
+    detached(&mut Cast::new(&gateway, &world.history)).expect("nobody kills it");
+    world.read_back_and_check(&gateway);
+    gateway.stop();
+    let backup = restored(&world, &file);
+    let finds = |letters: &str, plant: fn(&mut Story)| {
+        let mut backup = backup.clone();
+        plant(&mut backup);
+        assert_letters(&check_backup(&world.story, begun, &backup), letters);
+    };
+    finds("", |_| {});
+    finds("c", |backup| {
+        let id = id_of(backup, "approved");
+        shown(backup).retain(|view| view.id != id);
+    });
+    finds("cd", |backup| view(backup, "rejected").state.status = "pending".to_owned());
+    finds("cd", |backup| view(backup, "upstream-lost").state.outcome = "failed".to_owned());
+    finds("c", |backup| drop(view(backup, "quorum").votes.pop()));
+    finds("e", |backup| drop(backup.trail.remove(3)));
+    finds("e", |backup| forge(backup, |events| drop(events.remove(3))));
+    finds("e", |backup| forge(backup, |events| events.retain(|event| event.kind.as_str() != "store_restored")));
 }
 
 /// (c)

@@ -152,7 +152,7 @@ impl World {
     }
 
     /// Keeps the histories and the trail where they outlast the test, and says what was found.
-    fn report(&self, findings: &[Finding]) -> String {
+    pub(crate) fn report(&self, findings: &[Finding]) -> String {
         static KEPT: AtomicU32 = AtomicU32::new(0);
         let number = KEPT.fetch_add(1, Ordering::SeqCst);
         let kept = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!(
