@@ -3,7 +3,6 @@
 
 use std::io::Write as _;
 use std::net::TcpStream;
-use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use holdpoint::domain::time::Timestamp;
@@ -16,7 +15,7 @@ use crate::script::{Cast, attached, errand, find_nobody, leave, lose};
 use crate::support::gateway::Gateway;
 use crate::support::wait::until_true;
 use crate::trail;
-use crate::world::World;
+use crate::world::{World, end_if_there};
 
 /// Rounds of a run; a gateway that ends itself plays fewer.
 const ROUNDS: usize = 3;
@@ -31,8 +30,7 @@ fn play(world: &World, mut gateway: Gateway) {
     drop((0..ROUNDS).try_for_each(|round| errand(&mut cast, round)));
     drop(cast);
     // It may have ended itself.
-    drop(Command::new("kill").arg(gateway.pid().to_string()).stderr(Stdio::null()).status());
-    gateway.end();
+    end_if_there(&mut gateway);
 }
 
 /// A run in which these calls fail so, from the `n`-th of a thread on or at that one alone; then one without a fault. Returns what was

@@ -11,11 +11,11 @@ use std::process::{Command, Stdio};
 use crate::script::{Cast, Script, answered, attached, detached, idle, settle};
 use crate::support::gateway::{Gateway, serve};
 use crate::support::wait::until_within;
-use crate::world::{SOON, World};
+use crate::world::{SOON, World, end_if_there};
 
 /// The calls at which the process is killed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum At {
+pub(crate) enum At {
     /// Before something is made durable.
     Sync,
     /// Before something is written to the store: behind a sync, and between two pages of one commit.
@@ -25,7 +25,8 @@ enum At {
 }
 
 impl At {
-    const fn calls(self) -> &'static str {
+    /// As the tracer names them.
+    pub(crate) const fn calls(self) -> &'static str {
         match self {
             At::Sync => "fsync,fdatasync",
             At::Write => "pwrite64,ftruncate",
@@ -102,12 +103,10 @@ pub(crate) fn go_on(world: &mut World) {
 /// Plays the script and ends the gateway, unless it is killed before.
 fn play(world: &World, script: Script, mut gateway: Gateway) -> Ran {
     let mut cast = Cast::new(&gateway, &world.history);
-    if script(&mut cast).is_ok() {
-        // It may be killed before it hears of it.
-        drop(Command::new("kill").arg(gateway.pid().to_string()).stderr(Stdio::null()).status());
-    }
+    let played = script(&mut cast).is_ok();
     drop(cast);
-    if gateway.end().success() { Ran::Whole } else { Ran::Killed }
+    let status = if played { end_if_there(&mut gateway) } else { gateway.end() };
+    if status.success() { Ran::Whole } else { Ran::Killed }
 }
 
 /// The trace says that it was killed where it was meant to be.

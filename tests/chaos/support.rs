@@ -1,6 +1,8 @@
 //! The parts of the integration tests' rig that these tests use: the real binary, its folder, plain HTTP.
 #![expect(dead_code, reason = "the integration tests use the rest of it")]
 
+#[path = "../it/support/earlier.rs"]
+pub(crate) mod earlier;
 #[path = "../it/support/gateway.rs"]
 pub(crate) mod gateway;
 #[path = "../it/support/home.rs"]

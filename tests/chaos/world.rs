@@ -1,7 +1,7 @@
 //! The world of a run: the real gateway on a store of its own, the upstream, the histories, and what the policy says.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use serde_json::Value;
@@ -166,6 +166,12 @@ impl World {
         let shown: Vec<String> = findings.iter().take(20).map(ToString::to_string).collect();
         format!("{} findings, histories in {}:\n{}", findings.len(), kept.display(), shown.join("\n"))
     }
+}
+
+/// SIGTERM, for one that may be gone by now; waits for its end.
+pub(crate) fn end_if_there(gateway: &mut Gateway) -> ExitStatus {
+    drop(Command::new("kill").arg(gateway.pid().to_string()).stderr(Stdio::null()).status());
+    gateway.end()
 }
 
 fn copy_files(from: &Path, to: &Path) {

@@ -2,6 +2,7 @@
 
 pub(crate) mod browser;
 pub(crate) mod certificates;
+pub(crate) mod earlier;
 pub(crate) mod gateway;
 pub(crate) mod home;
 pub(crate) mod http;
