@@ -2,8 +2,8 @@
 //!
 //! Clients, reviewers and the upstream each write down what they did and saw (`history`); the gateway is killed at every sync, at
 //! every write and at random moments, and started again; then `check` holds the histories, what the gateway shows afterwards and its
-//! audit trail against each other. Faults that end nothing (`faulty`), upgrades and backups are held against it too. That the checker finds what is wrong is
-//! shown on recorded runs with a fault planted (`planted`).
+//! audit trail against each other. Faults that end nothing (`faulty`), upgrades and backups are held against it too. That the checker
+//! finds what is wrong is shown on recorded runs with a fault planted (`planted`).
 #![expect(clippy::print_stdout, reason = "a run says its seed and its figures")]
 #![expect(
     clippy::disallowed_methods,
