@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::peer::PeerInfo;
+use super::resets::WatchResets;
 use super::{BoxError, Options, Unreadable, certificate};
 
 /// Most requests at once on one HTTP/2 connection. Held calls occupy one each, so this is above the usual 100.
@@ -159,12 +160,13 @@ pub(super) async fn over_tls<M, S, B>(
     }
     let is_http2 = session.alpn_protocol() == Some(b"h2");
     let service = (context.make)(&peer);
-    let stream = TokioIo::new(stream);
     if is_http2 {
+        let (tell, of) = (context.options.on_unreadable.clone(), peer.clone());
+        let stream = TokioIo::new(WatchResets::new(stream, move || (tell.0)(&of, Unreadable::Http2Stream)));
         let connection = http2_builder(&context.options, &context.tracker).serve_connection(stream, service);
         drive(Box::pin(connection), &context, &peer).await;
     } else {
-        let connection = http1_builder(&context.options).serve_connection(stream, service);
+        let connection = http1_builder(&context.options).serve_connection(TokioIo::new(stream), service);
         drive(Box::pin(connection), &context, &peer).await;
     }
     drop(place);

@@ -10,6 +10,7 @@
 mod certificate;
 mod connection;
 mod peer;
+mod resets;
 mod tls;
 
 use std::future::Future;
@@ -28,6 +29,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use peer::{PeerInfo, WithPeer};
+pub use resets::is_reset_for_a_fault;
 pub use tls::{ClientAuth, TlsError, TlsFiles, TlsState};
 
 /// Any error, as services and bodies hand it on.
@@ -86,7 +88,8 @@ pub struct Options {
     pub open: IntGauge,
     /// Where connections closed for being too many are counted.
     pub refused: IntCounter,
-    /// Told of every request head that could not be read, after it was answered, and of connections that were ended for what they sent.
+    /// Told of every request head that could not be read, after it was answered, and of connections and streams that were
+    /// ended for what was sent on them.
     pub on_unreadable: OnUnreadable,
 }
 
@@ -112,6 +115,8 @@ pub enum Unreadable {
     TooLarge,
     /// Its connection broke the rules of HTTP/2, or flooded, and was ended.
     Http2,
+    /// Its stream broke the rules of HTTP/2, and was reset.
+    Http2Stream,
 }
 
 /// A bound address.

@@ -14,6 +14,7 @@ use tokio_util::task::TaskTracker;
 use super::mcp::ChannelBody;
 use crate::connect::UpstreamBody;
 use crate::gate::release::{Release, Sent};
+use crate::listener::is_reset_for_a_fault;
 
 /// Any failure of a body that is not ours to tell apart.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -307,6 +308,9 @@ pub enum ReadError {
     /// The caller broke off or framed it badly.
     #[error("the body ended early or is badly framed")]
     Incomplete,
+    /// It broke a rule of HTTP/2, for which its stream was reset: the listener has told so.
+    #[error("the body broke the rules of HTTP/2")]
+    Reset,
 }
 
 fn humantime(span: Duration) -> String {
@@ -322,6 +326,7 @@ pub async fn read_whole(body: Incoming, max: u64, timeout: Duration) -> Result<B
     match tokio::time::timeout(timeout, joined(&mut limited)).await {
         Ok(Ok(whole)) => Ok(whole),
         Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => Err(ReadError::TooLarge { max }),
+        Ok(Err(error)) if error.downcast_ref().is_some_and(is_reset_for_a_fault) => Err(ReadError::Reset),
         Ok(Err(_)) => Err(ReadError::Incomplete),
         Err(_) => Err(ReadError::TimedOut { after: timeout }),
     }

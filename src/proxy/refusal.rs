@@ -22,7 +22,7 @@ use super::routes::NearMiss;
 #[derive(Debug)]
 pub(super) struct Refusal {
     problem: Problem,
-    /// `None` for failures of the gateway's own: not the caller's input.
+    /// `None` for failures of the gateway's own, which are not the caller's input, and for what the listener has counted.
     reason: Option<RejectReason>,
 }
 
@@ -171,11 +171,12 @@ impl From<&Fault> for Refusal {
 impl From<ReadError> for Refusal {
     fn from(error: ReadError) -> Self {
         let (reason, code) = match error {
-            ReadError::TooLarge { .. } => (RejectReason::TooLarge, Code::TooLarge),
-            ReadError::TimedOut { .. } => (RejectReason::Timeout, Code::RequestTimeout),
-            ReadError::Incomplete => (RejectReason::Framing, Code::BodyIncomplete),
+            ReadError::TooLarge { .. } => (Some(RejectReason::TooLarge), Code::TooLarge),
+            ReadError::TimedOut { .. } => (Some(RejectReason::Timeout), Code::RequestTimeout),
+            ReadError::Incomplete => (Some(RejectReason::Framing), Code::BodyIncomplete),
+            ReadError::Reset => (None, Code::BodyIncomplete),
         };
-        Self::new(reason, code, error.to_string())
+        Self { problem: Problem::new(code, error.to_string()), reason }
     }
 }
 

@@ -207,6 +207,7 @@ fn refuse_unreadable(gate: &Gate, listener: ListenerName, peer: &PeerInfo, unrea
     let (reason, code, said) = match unreadable {
         Unreadable::Malformed => (RejectReason::Framing, Code::Framing, "the request head is malformed"),
         Unreadable::Http2 => (RejectReason::Framing, Code::Framing, "the connection broke the rules of HTTP/2"),
+        Unreadable::Http2Stream => (RejectReason::Framing, Code::Framing, "the stream broke the rules of HTTP/2"),
         Unreadable::TooLarge => (RejectReason::TooLarge, Code::HeadersTooLarge, "the request head is too large"),
     };
     gate.metrics().rejected(reason);

@@ -57,6 +57,17 @@ fn every_file_of_the_corpus_is_in_its_index_and_every_row_has_a_test() {
 }
 
 #[test]
+fn every_refusal_of_malformed_input_names_its_counter() {
+    // What policy or the queue says of a call that was understood is no refusal of input.
+    let judged = ["403 blocked", "503 approval_pending", "422 idempotency_key_reused"];
+    let is_refused = |answer: &String| !answer.starts_with('2') && !judged.contains(&answer.as_str());
+    let connections: Vec<Connection> = index("raw");
+    for case in connections {
+        assert_eq!(case.answers.iter().any(is_refused), case.counter.is_some(), "{}", case.file);
+    }
+}
+
+#[test]
 fn h01_equal_keys_in_one_object_are_refused() {
     replay("H1");
 }

@@ -24,7 +24,7 @@ pub(super) struct Connection {
     pub(super) answers: Vec<String>,
     #[serde(default)]
     pub(super) seen: Vec<String>,
-    counter: Option<String>,
+    pub(super) counter: Option<String>,
     #[serde(default)]
     hidden: Vec<String>,
     #[serde(default)]
