@@ -13,6 +13,7 @@ mod fronts;
 mod go;
 mod http2;
 mod mcp;
+mod policies;
 mod replayed;
 mod spy;
 mod starved;
