@@ -47,7 +47,9 @@ pub(super) async fn show(visit: Visit) -> Result<Response, Problem> {
             }
         }
         View::History => {
-            filter.statuses.retain(|status| *status != Status::Pending);
+            if filter.statuses.contains(&Status::Pending) {
+                return Err(invalid(&"the history has what is closed: leave out `view` for what is pending"));
+            }
             if filter.statuses.is_empty() {
                 filter.statuses = Status::ALL.into_iter().filter(|status| *status != Status::Pending).collect();
             }

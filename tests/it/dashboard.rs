@@ -314,9 +314,11 @@ fn filters_live_in_the_address_and_unknown_ones_are_named() {
     let wrong = get(&rig, &cookie, "/dashboard/approvals?tol=x");
     assert_eq!(wrong.status, 400);
     assert!(wrong.text().contains("unknown parameter `tol`"), "{}", wrong.text());
-    let other = get(&rig, &cookie, "/dashboard/approvals?status=approved");
-    assert_eq!(other.status, 400);
-    assert!(other.text().contains("view=history"), "{}", other.text());
+    for (wrong, hint) in [("status=approved", "view=history"), ("view=history&status=pending", "leave out `view`")] {
+        let answer = get(&rig, &cookie, &format!("/dashboard/approvals?{wrong}"));
+        assert_eq!(answer.status, 400, "{wrong}");
+        assert!(answer.text().contains(hint), "{wrong}: {}", answer.text());
+    }
 }
 
 #[test]
