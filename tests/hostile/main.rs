@@ -7,6 +7,8 @@
 mod corpus;
 mod doors;
 mod exports;
+#[path = "../faults/faketime.rs"]
+mod faketime;
 mod frames;
 mod fronts;
 #[path = "../spies/go.rs"]

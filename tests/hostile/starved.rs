@@ -1,11 +1,11 @@
 //! Starving it open: no policy, too much of it, patterns that explode, a store and a trail that cannot be written, a clock that is
 //! far ahead. What cannot be judged or written down is refused.
 
-use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use serde_json::json;
 
+use crate::faketime::{faked, set};
 use crate::spy::Language;
 use crate::support::gateway::{Gateway, holdpoint, serve};
 use crate::support::home::{Home, POLICY};
@@ -178,26 +178,10 @@ fn h30_with_the_store_and_the_trail_gone_nothing_that_needs_them_passes() {
     assert_eq!(origin.hits().len(), sent, "nothing was sent");
 }
 
-/// The library that shifts a program's clock.
-fn faketime() -> PathBuf {
-    let folders = std::fs::read_dir("/usr/lib").expect("readable").map_while(Result::ok);
-    let library = |folder: &Path| folder.join("faketime/libfaketime.so.1");
-    let found = folders.map(|folder| library(&folder.path())).find(|path| path.exists());
-    found.expect("libfaketime is installed; run scripts/install-test-tools.sh")
-}
-
 #[test]
 fn h30_a_clock_that_is_far_ahead_at_a_restart_ends_what_was_approved_and_releases_nothing() {
     let origin = Origin::start();
-    let home = Home::new(origin.address);
-    let offset = home.path("offset");
-    let set = |text: &str| std::fs::write(&offset, text).expect("written");
-    set("+0");
-    let home = home
-        .environment("LD_PRELOAD", &faketime().display().to_string())
-        .environment("FAKETIME_TIMESTAMP_FILE", &offset.display().to_string())
-        .environment("FAKETIME_NO_CACHE", "1")
-        .environment("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+    let home = faked(Home::new(origin.address));
     let gateway = Gateway::start(&home);
     let (bot, alice) = (gateway.agent("bot"), gateway.reviewer("alice"));
     let granted_call = bot.post("/tools/delete_repo", &json!({ "repo": "granted" })).header("prefer", "wait=0");
@@ -208,7 +192,7 @@ fn h30_a_clock_that_is_far_ahead_at_a_restart_ends_what_was_approved_and_release
 
     // While it runs the gateway keeps the time it started with: `tests/faults/clock.rs`.
     gateway.crash();
-    set("+3650d");
+    set(&home, "+3650d");
     let gateway = Gateway::start(&home);
     let (bot, alice) = (gateway.agent("bot"), gateway.reviewer("alice"));
     let granted_call = bot.post("/tools/delete_repo", &json!({ "repo": "granted" })).header("prefer", "wait=0");
