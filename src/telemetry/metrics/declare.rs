@@ -45,7 +45,7 @@ pub(super) fn declare(registry: Registry, upstream_names: &[String]) -> Metrics 
         abandoned: counter("holdpoint_calls_abandoned_total", "Calls that ended without an outcome; must stay 0."),
         evaluation: histogram(
             "holdpoint_policy_evaluation_duration_seconds",
-            "Time that policy took for one call.",
+            "Time of one evaluation of the policy for a call that comes in; one that its head does not settle takes several.",
             &EVALUATION_BUCKETS_SECONDS,
         ),
         pending_limit: gauge("holdpoint_approvals_pending_limit", "How many approvals may be pending."),
