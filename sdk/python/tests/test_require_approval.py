@@ -9,6 +9,7 @@ import threading
 import time
 from pathlib import Path
 
+import httpx
 import pytest
 
 import holdpoint
@@ -200,13 +201,33 @@ def test_gives_up_on_a_gateway_that_stays_away(own_gateway: Gateway, action: str
         bot.require_approval(action, outage_max=0.2)
 
 
+class Heard(httpx.HTTPTransport):
+    """Connections that say when the queue was full."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.full = threading.Event()
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        answer = super().handle_request(request)
+        if answer.status_code == 429:
+            self.full.set()
+        return answer
+
+
 def test_waits_for_a_place_in_a_full_queue(own_gateway: Gateway, action: str) -> None:
     own_gateway.kill()
     own_gateway.keys = "limits: { pending_per_agent_max: 1 }\n"
     own_gateway.start()
-    with own_gateway.agent() as bot:
-        first = bot.create("in the way")
-        leaving = threading.Timer(1, lambda: bot.cancel(first.id))
+    heard = Heard()
+    with own_gateway.agent() as other, Holdpoint(own_gateway.agents_url, token("bot"), transport=heard) as bot:
+        first = other.create("in the way")
+
+        def leave() -> None:
+            assert heard.full.wait(30)
+            other.cancel(first.id)
+
+        leaving = threading.Thread(target=leave)
         leaving.start()
         with own_gateway.deciding(action):
             # The gateway says when to come back: in five seconds.
