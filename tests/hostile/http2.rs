@@ -148,6 +148,32 @@ fn h23_streams_that_are_reset_as_soon_as_they_are_opened_end_the_connection() {
 }
 
 #[test]
+fn h23_a_body_that_was_refused_before_its_end_is_no_fault_of_its_stream() {
+    const CALLS: u32 = 60;
+    let mut trap = Trap::over_tls(Language::Python);
+    let mut wire = trap.http2();
+    wire.send(HELLO);
+    for stream in streams(CALLS) {
+        let long = [("content-type", "application/json"), ("content-length", "100000000")];
+        wire.send(&head(stream, 0, "POST", "/tools/delete_repo", &long));
+        let said = wire.next().said();
+        assert!(said.ends_with(" too_large"), "stream {stream}: {said}");
+        // On its way before the client can have heard of it.
+        for _ in 0..3 {
+            wire.send(&frame(DATA, 0, stream, &[b' '; 300]));
+        }
+        assert_eq!(wire.next(), Came::Reset("NO_ERROR"), "stream {stream}");
+    }
+    // Long after: the gateway has forgotten how this stream ended.
+    wire.send(&frame(DATA, 0, 1, &[b' '; 300]));
+    assert_eq!(wire.next(), Came::Reset("STREAM_CLOSED"));
+    wire.send(&head(2 * CALLS + 1, END_STREAM, "GET", "/tools/safe_status", &[]));
+    assert_eq!(wire.next().said(), "200", "the connection still serves");
+    assert_eq!((trap.rejected("too_large"), trap.rejected("framing")), (f64::from(CALLS), 0.0));
+    trap.fresh_sightings();
+}
+
+#[test]
 fn h23_a_client_that_makes_the_gateway_reset_its_streams_is_ended() {
     flood(
         "resets of the gateway's",
