@@ -12,7 +12,7 @@ use socket2::SockRef;
 
 use crate::death::Death;
 use crate::history::{History, What, Who};
-use crate::support::origin::read_request;
+use crate::support::origin::{Nowhere, read_request};
 use crate::support::wait::until_within;
 
 /// How long [`Manner::Wait`] waits at most.
@@ -72,6 +72,8 @@ pub(crate) struct Spy {
     pub(crate) address: SocketAddr,
     shared: Arc<Shared>,
     listening: Option<JoinHandle<()>>,
+    /// Its port while it refuses connections.
+    nowhere: Option<Nowhere>,
 }
 
 impl Spy {
@@ -87,7 +89,7 @@ impl Spy {
             changed: Condvar::new(),
             death: Mutex::new(Death::None),
         });
-        Self { address, listening: Some(listen(listener, shared.clone())), shared }
+        Self { address, listening: Some(listen(listener, shared.clone())), nowhere: None, shared }
     }
 
     /// From now on it dies so, whatever a call asks for.
@@ -97,19 +99,24 @@ impl Spy {
 
     /// Refuses connections.
     pub(crate) fn close(&mut self) {
+        self.stop();
+        self.nowhere = Some(Nowhere::at(self.address));
+    }
+
+    /// Listens again.
+    pub(crate) fn open(&mut self) {
+        let listener = self.nowhere.take().expect("it was closed").into_listener();
+        self.shared.over.store(false, Ordering::SeqCst);
+        self.listening = Some(listen(listener, self.shared.clone()));
+    }
+
+    fn stop(&mut self) {
         self.shared.over.store(true, Ordering::SeqCst);
         // Wakes the listener, which then ends.
         drop(TcpStream::connect_timeout(&self.address, Duration::from_secs(1)));
         if let Some(listening) = self.listening.take() {
             listening.join().expect("the listener ends well");
         }
-    }
-
-    /// Listens again.
-    pub(crate) fn open(&mut self) {
-        self.shared.over.store(false, Ordering::SeqCst);
-        let listener = TcpListener::bind(self.address).expect("its port is still free");
-        self.listening = Some(listen(listener, self.shared.clone()));
     }
 
     /// How many calls have arrived.
@@ -127,7 +134,7 @@ impl Spy {
 impl Drop for Spy {
     fn drop(&mut self) {
         self.go_on();
-        self.close();
+        self.stop();
     }
 }
 

@@ -71,9 +71,17 @@ pub(crate) struct Nowhere {
 impl Nowhere {
     /// On a free port.
     pub(crate) fn reserve() -> Self {
+        Self::at(([127, 0, 0, 1], 0).into())
+    }
+
+    /// On this port, which connections of before may still linger on.
+    pub(crate) fn at(address: SocketAddr) -> Self {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+        if address.port() != 0 {
+            socket.set_reuse_address(true).expect("an option of every socket");
+        }
         // Bound and not listening: the kernel refuses connections and gives the port to nobody.
-        socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).expect("a free port");
+        socket.bind(&address.into()).expect("a free port");
         let address =
             socket.local_addr().ok().and_then(|address| address.as_socket()).expect("a bound socket has an address");
         Self { socket, address }
