@@ -5,13 +5,13 @@ use std::net::SocketAddr;
 
 use serde_json::{Value, json};
 
-use crate::history::{History, Identity, State, View, What, Who};
+use crate::history::{History, Identity, State, View, What, Who, digest_of};
 use crate::spy::Manner;
 use crate::support::gateway::Gateway;
 use crate::support::http::{Answer, Wire};
 use crate::support::people::{Call as Request, token};
 use crate::support::wait::until_within;
-use crate::world::{SOON, TOOLS, digest_of, list};
+use crate::world::{SOON, TOOLS, list};
 
 /// A call that a client may send, once or again.
 #[derive(Debug, Clone)]

@@ -41,7 +41,7 @@ pub(crate) fn restored(of: &World, file: &Path) -> Story {
     world.read_back(&gateway);
     gateway.stop();
     assert_eq!(world.spy.arrived(), 0, "nothing is sent after a restore");
-    std::mem::take(&mut world.story)
+    world.story.clone()
 }
 
 /// Whether something could still be sent on the strength of it.

@@ -9,7 +9,9 @@
 //! Acknowledged is what an answer said that arrived whole: one that names an approval, a decision that was answered with 200, an
 //! approval that somebody was shown. What was sent and not answered may have happened or not.
 
+#[path = "check/replay.rs"]
 mod replay;
+#[path = "check/tells.rs"]
 mod tells;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -17,10 +19,9 @@ use std::fmt;
 
 use serde_json::Value;
 
-use super::history::{Identity, Line, State, View, What};
+use super::history::{Identity, Line, State, View, What, digest_of};
 use super::story::{Story, Verdict};
 use super::trail::{self, Event};
-use super::world::{digest_of, verdict};
 
 /// Something that may never be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,7 +75,7 @@ pub(crate) fn check_backup(story: &Story, begun: u64, restored: &Story) -> Vec<F
     // The restored store has a history of its own: what it says comes behind what was said before.
     let after = restored.lines.iter().filter(|line| matches!(line.what, What::ReadBack { .. })).cloned();
     let after = after.map(|line| Line { n: u64::MAX, ..line });
-    let kept = Story { lines: before.chain(after).collect(), trail: restored.trail.clone() };
+    let kept = Story { policy: story.policy, lines: before.chain(after).collect(), trail: restored.trail.clone() };
     let trail = trail::read(&kept.trail);
     let mut facts = Facts::of(&kept, &trail);
     facts.what_was_acknowledged_is_found();
@@ -148,7 +149,7 @@ impl<'a> Facts<'a> {
         }
         let mut found = Vec::new();
         for (call, hits) in &self.hits {
-            match verdict(&call.tool) {
+            match self.story.verdict(call) {
                 Verdict::Allowed | Verdict::Audited => {
                     let sends = sends.get(call).copied().unwrap_or(0);
                     if hits.len() > sends {
@@ -193,7 +194,7 @@ impl<'a> Facts<'a> {
             let Some(view) = self.last.get(approval.as_str()).filter(|_| word == "approved") else { continue };
             let (people, from) = words.entry(approval).or_default();
             people.insert(by);
-            if verdict(&view.call.tool) == Verdict::Parked(people.len()) && from.is_none() {
+            if self.story.verdict(&view.call) == Verdict::Parked(people.len()) && from.is_none() {
                 *from = Some(line.n);
             }
         }

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use sha2::{Digest as _, Sha256};
 
 /// Who writes: each has a file of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -96,6 +97,11 @@ pub(crate) struct Identity {
     pub(crate) target: String,
     /// SHA-256 of the body, in hexadecimal.
     pub(crate) body_sha256: String,
+}
+
+/// SHA-256, in hexadecimal.
+pub(crate) fn digest_of(text: &str) -> String {
+    Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 impl View {

@@ -18,8 +18,10 @@ pub(crate) enum Verdict {
 }
 
 /// Everything that is known about a run.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(crate) struct Story {
+    /// What the policy says about a tool.
+    pub(crate) policy: fn(&str) -> Verdict,
     /// What everybody wrote down, in order.
     pub(crate) lines: Vec<Line>,
     /// The trail as exported with the last read-back.
@@ -40,6 +42,16 @@ pub(crate) struct Sighting<'a> {
 }
 
 impl Story {
+    /// Nothing yet, under this policy.
+    pub(crate) const fn new(policy: fn(&str) -> Verdict) -> Self {
+        Self { policy, lines: Vec::new(), trail: Vec::new() }
+    }
+
+    /// What the policy says about a call.
+    pub(crate) fn verdict(&self, call: &Identity) -> Verdict {
+        (self.policy)(&call.tool)
+    }
+
     /// Whether the answer in line `n` may be one whose outcome stays unknown: it came while the store failed, and could not be recorded.
     pub(crate) fn may_lack(&self, n: u64, outcome: &str) -> bool {
         let starts = self.lines.iter().filter(|line| matches!(line.what, What::Starting | What::StoreFails));
@@ -100,7 +112,7 @@ impl Story {
 fn an_answer_is_excused_while_the_store_fails_and_not_after_the_next_start() {
     let what = [What::Starting, What::StoreFails, What::Starting, What::Ready, What::Starting, What::Ready];
     let line = |(n, what)| Line { n, who: Who::Control, at: 0, what };
-    let story = Story { lines: (1..).zip(what).map(line).collect(), trail: Vec::new() };
+    let story = Story { lines: (1..).zip(what).map(line).collect(), ..Story::new(|_| Verdict::Blocked) };
     let excused: Vec<u64> = (1..9).filter(|n| story.may_lack(*n, "unknown")).collect();
     assert_eq!(excused, [4, 5]);
     assert!(story.may_lack(4, "resolved") && !story.may_lack(4, "failed") && !story.may_lack(4, "held"));

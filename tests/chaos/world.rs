@@ -5,7 +5,6 @@ use std::process::{Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use serde_json::Value;
-use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
 
 use crate::actors::reviewer_of;
@@ -50,11 +49,6 @@ pub(crate) fn verdict(tool: &str) -> Verdict {
     }
 }
 
-/// SHA-256, in hexadecimal.
-pub(crate) fn digest_of(text: &str) -> String {
-    Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 /// The world.
 #[derive(Debug)]
 pub(crate) struct World {
@@ -78,7 +72,7 @@ impl World {
         let spy = Spy::start(history.clone());
         let mut home = Home::new(spy.address).policy(POLICY);
         home.settings.whole = Some(configuration(&spy, drain_timeout));
-        Self { history, home, spy, story: Story::default(), folder, name: name.to_owned() }
+        Self { history, home, spy, story: Story::new(verdict), folder, name: name.to_owned() }
     }
 
     /// Starts the gateway.

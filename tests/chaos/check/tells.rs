@@ -7,6 +7,7 @@ use holdpoint::protocol::fingerprint::{CallParts, fingerprint};
 use super::Facts;
 use super::replay::{Replay, replay};
 use crate::history::{Identity, What};
+use crate::story::Verdict;
 use crate::trail::Event;
 
 /// What the words of people are called in the trail.
@@ -165,7 +166,7 @@ impl Facts<'_> {
                 found.push(format!("{} arrived {arrived} times; the trail says {least} to {most}", call.target));
             }
         }
-        let parked = |call: &Identity| matches!(crate::world::verdict(&call.tool), crate::story::Verdict::Parked(_));
+        let parked = |call: &Identity| matches!(self.story.verdict(call), Verdict::Parked(_));
         for call in self.hits.keys().filter(|call| parked(call) && !bounds.contains_key(call)) {
             found.push(format!("{} arrived and the trail knows nothing of it", call.target));
         }
@@ -200,7 +201,7 @@ impl Facts<'_> {
             }
         }
         for (call, hits) in &self.hits {
-            let audited = crate::world::verdict(&call.tool) == crate::story::Verdict::Audited;
+            let audited = self.story.verdict(call) == Verdict::Audited;
             if audited && told.get(&("call_audited", call.target.as_str())).is_none_or(|told| *told < hits.len()) {
                 found.push(format!("{} passed and the trail does not say so", call.target));
             }
