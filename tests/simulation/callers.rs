@@ -53,17 +53,24 @@ impl Plan {
 
     fn random(shared: &Shared) -> Self {
         shared.throw(|dice| {
-            let tool = *dice.pick(&TOOLS);
+            // The checker of crashes knows no MCP, and no keys.
+            let plain = shared.chronicle.is_some();
+            let tool = if plain { *dice.pick(&TOOLS[..TOOLS.len() - 1]) } else { *dice.pick(&TOOLS) };
             let async_too = tool != MCP_TOOL && dice.chance(12);
             Self {
                 agent: *dice.pick(&AGENTS),
                 tool,
                 variant: dice.below(2),
-                key: dice.chance(35).then(|| format!("key-{}", dice.below(6))),
+                key: (!plain && dice.chance(35)).then(|| format!("key-{}", dice.below(6))),
                 patience: (!async_too).then(|| dice.within(200, 20_000)),
                 leaves: dice.chance(25).then(|| dice.within(0, 6_000)),
             }
         })
+    }
+
+    /// Stands for the call in its body; no other call has it.
+    pub(crate) fn name(&self) -> String {
+        format!("{}-{}-{}", self.agent, self.tool, self.variant)
     }
 
     pub(crate) fn request(&self, number: u64) -> HeldRequest {
@@ -77,7 +84,7 @@ impl Plan {
                     r#"{{"jsonrpc":"2.0","id":{number},"method":"tools/call","params":{{"name":"{tool}","arguments":{{"n":{variant}}}}}}}"#
                 ),
             ),
-            false => (Protocol::Http, format!("/{tool}"), format!(r#"{{"n":{variant}}}"#)),
+            false => (Protocol::Http, format!("/{tool}"), format!(r#"{{"call":"{}"}}"#, self.name())),
         };
         HeldRequest {
             agent: AgentId(self.agent.to_owned()),
@@ -102,8 +109,10 @@ pub(crate) fn comes(shared: &Arc<Shared>, gateways: &Arc<Gateways>, number: u64)
             let caller = number * 100 + round;
             let plan = if round == 0 { plan.clone() } else { Plan { leaves: None, ..plan.clone() } };
             let request = plan.request(caller);
+            let sent = shared.chronicle(|chronicle| chronicle.calls(&plan, &request));
             let asks = ask(&shared, &gateway, &plan, request);
             let answer = attend(&shared, &gateway, caller, &plan, plan.leaving(), asks).await;
+            shared.chronicle(|chronicle| chronicle.answered(&plan, sent.unwrap_or_default(), &answer));
             let comes_back = match answer {
                 Answer::Pending(_) | Answer::Left | Answer::Broken | Answer::Draining | Answer::Failed(_) => true,
                 Answer::Released(_, Sent::NotSent(_)) | Answer::Full => true,
@@ -192,6 +201,7 @@ pub(crate) async fn ask(
                 let permit = entry.admit(&verdict).await?;
                 let passing = permit.spend_on_passing().is_ok();
                 let revision = policy.revision();
+                shared.chronicle(|chronicle| chronicle.arrives(&request));
                 shared.account(|shadow, state| {
                     shadow.must(passing, || "an allowed call has the wrong permit".to_owned());
                     shadow.passes(gateway.number, plan.tool, revision, state, records);

@@ -3,20 +3,31 @@
 //!
 //! `HOLDPOINT_SIM_SEED=17 cargo test --test simulation -- --nocapture replay`
 //!
-//! `just simulate` runs 10 000 seeds.
+//! `just simulate` runs 10 000 seeds. Some runs also write the histories that the checker of crashes reads (`chronicle`).
 
 mod callers;
+#[path = "../chaos/check.rs"]
+#[expect(dead_code, reason = "the simulation makes no backups")]
+mod check;
+mod chronicle;
 mod conformance;
 mod detached;
 mod dice;
 mod gateways;
+#[path = "../chaos/history.rs"]
+#[expect(dead_code, reason = "some of it is about processes")]
+mod history;
 mod interleavings;
 mod link;
 mod model;
 mod people;
 mod seeds;
 mod shadow;
+#[path = "../chaos/story.rs"]
+mod story;
 mod tables;
+#[path = "../chaos/trail.rs"]
+mod trail;
 mod turns;
 mod upstream;
 mod wakeups;

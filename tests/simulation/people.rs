@@ -79,6 +79,8 @@ pub(crate) async fn decides(
         shadow.note(|| format!("{who} at gateway {} says {} to {id}", gateway.number, verb.as_str()));
         shadow.votes(id, who, approves);
     });
+    let word = if approves { "approved" } else { "rejected" };
+    let sent = shared.chronicle(|chronicle| chronicle.says(id, word, who));
     let payload = if wrong_payload { PayloadHash([0; 32]) } else { approval.subject.payload_sha256 };
     let ruling = Ruling {
         verb,
@@ -88,6 +90,7 @@ pub(crate) async fn decides(
         batch: Batch::Single,
     };
     let outcome = gateway.gate.decide(id, &reviewer(who), ruling).await;
+    shared.chronicle(|chronicle| chronicle.heard(id, word, who, sent.unwrap_or_default(), &outcome));
     shared.account(|shadow, state| {
         shadow.note(|| format!("{who} hears {}", told(&outcome)));
         match &outcome {
@@ -136,7 +139,9 @@ pub(crate) async fn withdraws_one(shared: &Shared, gateway: &Gateway, id: Approv
         shadow.note(|| format!("{agent} at gateway {} withdraws {id}", gateway.number));
         shadow.withdraws(id, &agent.0);
     });
+    let sent = shared.chronicle(|chronicle| chronicle.says(id, "withdrawn", &agent.0));
     let outcome = gateway.gate.withdraw(id, agent, None).await;
+    shared.chronicle(|chronicle| chronicle.heard(id, "withdrawn", &agent.0, sent.unwrap_or_default(), &outcome));
     shared.account(|shadow, state| {
         if let Ok(Outcome::Stands(_)) = &outcome {
             let gone = state.approvals.get(&id).is_some_and(|now| {
@@ -156,8 +161,11 @@ pub(crate) fn settles(shared: &Arc<Shared>, gateways: &Arc<Gateways>) {
     let (task, gate, id) = (Arc::clone(shared), gateway.gate.clone(), approval.id);
     at(shared, gateway, async move {
         task.account(|shadow, _| shadow.settles(id, who));
-        let found = if ran { Settlement::Committed } else { Settlement::NotCommitted };
+        let (found, word) =
+            if ran { (Settlement::Committed, "committed") } else { (Settlement::NotCommitted, "not_committed") };
+        let sent = task.chronicle(|chronicle| chronicle.says(id, word, who));
         let outcome = gate.resolve(id, &reviewer(who), found, "looked it up".to_owned()).await;
+        task.chronicle(|chronicle| chronicle.heard(id, word, who, sent.unwrap_or_default(), &outcome));
         task.account(|shadow, state| {
             if let Ok(Outcome::Stands(_)) = &outcome {
                 let kept = state.approvals.get(&id).is_some_and(
@@ -178,7 +186,11 @@ pub(crate) fn waits(shared: &Arc<Shared>, gateways: &Arc<Gateways>) {
     let (task, gate, id) = (Arc::clone(shared), gateway.gate.clone(), approval.id);
     at(shared, gateway, async move {
         let since = task.millis();
+        let asked = task.chronicle(|chronicle| chronicle.asks());
         let outcome = gate.wait(id, wait).await;
+        if let Ok(Some(now)) = &outcome {
+            task.chronicle(|chronicle| chronicle.sees(asked.unwrap_or_default(), now));
+        }
         let most = u64::try_from((wait + SLOW).as_millis()).unwrap_or(u64::MAX);
         let took = task.millis() - since;
         task.account(|shadow, _| {

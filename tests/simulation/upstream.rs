@@ -80,6 +80,9 @@ impl Upstream {
         let fate = self.fate(request.protocol);
         self.alive_after(fate.before).await;
         self.shared.account(|shadow, state| shadow.sends(id, request, fate.reached, state));
+        if fate.reached == Reached::Arrived {
+            self.shared.chronicle(|chronicle| chronicle.arrives(request));
+        }
         tokio::select! {
             biased;
             () = self.gone.cancelled() => {

@@ -12,6 +12,8 @@ use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use crate::callers;
+use crate::check::Finding;
+use crate::chronicle::Chronicle;
 use crate::dice::Dice;
 use crate::gateways::Gateways;
 use crate::model::{Model, Plant, State};
@@ -45,6 +47,8 @@ pub(crate) struct Shared {
     pub(crate) refusals: AtomicU64,
     /// Who may go on next, where that is chosen from outside instead of by delays.
     pub(crate) turns: Option<Turns>,
+    /// What everybody writes down, in runs that are shown to the checker of crashes.
+    pub(crate) chronicle: Option<Chronicle>,
 }
 
 /// A gateway's clock.
@@ -62,7 +66,11 @@ impl Clock for SimulatedClock {
 
 impl Shared {
     pub(crate) fn new(seed: u64, plant: Option<Plant>, turns: Option<Turns>) -> Arc<Self> {
-        Arc::new(Self {
+        Arc::new(Self::make(seed, plant, turns))
+    }
+
+    fn make(seed: u64, plant: Option<Plant>, turns: Option<Turns>) -> Self {
+        Self {
             dice: Mutex::new(Dice::new(seed)),
             shadow: Mutex::default(),
             model: Arc::new(Model::with(plant)),
@@ -71,7 +79,13 @@ impl Shared {
             calm: AtomicBool::new(turns.is_some()),
             refusals: AtomicU64::new(0),
             turns,
-        })
+            chronicle: None,
+        }
+    }
+
+    /// Writes down what somebody does or sees, where that is wanted.
+    pub(crate) fn chronicle<T>(&self, write: impl FnOnce(&Chronicle) -> T) -> Option<T> {
+        self.chronicle.as_ref().map(write)
     }
 
     /// How long the simulation has run.
@@ -147,6 +161,14 @@ pub(crate) fn run(seed: u64, plant: Option<Plant>) -> Run {
     })
 }
 
+/// Runs one seed with a chronicle; what the checker of crashes finds in it, and what it was told.
+pub(crate) async fn run_chronicled(seed: u64, plant: Option<Plant>) -> (Vec<Finding>, BTreeMap<&'static str, usize>) {
+    let shared = Arc::new(Shared { chronicle: Some(Chronicle::new()), ..Shared::make(seed, plant, None) });
+    simulate(&shared, seed).await;
+    let chronicle = shared.chronicle.as_ref().expect("it was made");
+    shared.model.look(|state| chronicle.judged(state))
+}
+
 async fn simulate(shared: &Arc<Shared>, seed: u64) {
     let count = shared.throw(|dice| dice.within(2, 3));
     let gateways = Gateways::start(shared, seed, usize::try_from(count).unwrap_or(2)).await;
@@ -157,7 +179,8 @@ async fn simulate(shared: &Arc<Shared>, seed: u64) {
             shared.pause(1, 700).await;
         }
         gateways.tend(40);
-        if shared.has_failed() {
+        // The checker of crashes is to find it by itself.
+        if shared.has_failed() && shared.chronicle.is_none() {
             return;
         }
     }
@@ -178,12 +201,12 @@ async fn act(shared: &Arc<Shared>, gateways: &Arc<Gateways>, number: u64) {
     match shared.throw(|dice| dice.below(100)) {
         0..=37 => callers::comes(shared, gateways, number),
         38..=42 => callers::comes_back_to_an_approval(shared, gateways, number),
-        43..=45 => people::asks_for_an_action(shared, gateways),
+        43..=45 if shared.chronicle.is_none() => people::asks_for_an_action(shared, gateways),
         46..=76 => people::decide(shared, gateways),
         77..=81 => people::withdraws(shared, gateways),
         82..=85 => people::settles(shared, gateways),
         86..=88 => people::waits(shared, gateways),
-        89..=92 => {
+        89..=92 if shared.chronicle.is_none() => {
             let table = shared.throw(|dice| dice.pick(&TABLES[..]).policy.clone());
             gateways.reload(&table).await;
         }
