@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use serde_json::{Value, json};
 
 use crate::history::{History, Identity, State, View, What, Who, digest_of};
+use crate::mcp::{ENDPOINT, ENDPOINT_WITHOUT_WAIT, TARGET, message, plainly};
 use crate::spy::Manner;
 use crate::support::gateway::Gateway;
 use crate::support::http::{Answer, Wire};
@@ -24,12 +25,19 @@ pub(crate) struct Call {
     pub(crate) tool: &'static str,
     /// What the upstream does with it.
     pub(crate) manner: Manner,
+    /// Whether it goes over MCP.
+    pub(crate) mcp: bool,
 }
 
 impl Call {
     /// A call of `bot` that the upstream answers.
     pub(crate) fn new(tool: &'static str, name: impl Into<String>) -> Self {
-        Self { name: name.into(), agent: "bot", tool, manner: Manner::Answer }
+        Self { name: name.into(), agent: "bot", tool, manner: Manner::Answer, mcp: false }
+    }
+
+    /// The same over MCP.
+    pub(crate) fn over_mcp(tool: &'static str, name: &str) -> Self {
+        Self { mcp: true, ..Self::new(tool, name) }
     }
 
     /// One that the upstream treats otherwise.
@@ -60,8 +68,8 @@ impl Call {
             None if said["manner"] == "never" => Manner::Never,
             None => Manner::Answer,
         };
-        let again =
-            Self { name, agent: known(&call.agent, &["bot", "other-bot"]), tool: known(&call.tool, TOOLS), manner };
+        let (agent, tool) = (known(&call.agent, &["bot", "other-bot"]), known(&call.tool, TOOLS));
+        let again = Self { name, agent, tool, manner, mcp: call.target == TARGET };
         assert_eq!(again.identity(), *call, "a retry is the same call");
         again
     }
@@ -75,7 +83,7 @@ impl Call {
             agent: self.agent.to_owned(),
             tool: self.tool.to_owned(),
             method: "POST".to_owned(),
-            target: format!("/{}/{}", self.tool, self.name),
+            target: if self.mcp { TARGET.to_owned() } else { format!("/{}/{}", self.tool, self.name) },
             body_sha256: digest_of(&self.body()),
         }
     }
@@ -120,6 +128,16 @@ pub(crate) struct Client {
     history: History,
 }
 
+/// The answer to an MCP call, as its plain counterpart would be.
+fn as_plain(mut answer: Answer) -> Answer {
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let (status, code, body) = plainly(&answer.json());
+    let kind = if code.is_empty() { "application/json" } else { "application/problem+json" };
+    answer.headers.retain(|(name, _)| name != "content-type");
+    answer.headers.push(("content-type".to_owned(), kind.to_owned()));
+    Answer { status, body: body.to_string().into_bytes(), ..answer }
+}
+
 /// A call under way, on a connection of its own.
 #[derive(Debug)]
 pub(crate) struct Waiting {
@@ -139,17 +157,11 @@ impl Client {
     }
 
     fn send(&mut self, call: &Call, prefer: Option<&str>) -> io::Result<u64> {
-        let (target, body) = (format!("/tools/{}/{}", call.tool, call.name), call.body());
-        let mut request = Request::new(self.kept.address, "POST", &target)
-            .bearer(&token(call.agent))
-            .header("content-type", "application/json")
-            .header("idempotency-key", &call.name)
-            .body(body.clone());
-        if let Some(prefer) = prefer {
-            request = request.header("prefer", prefer);
-        }
+        let body = call.body();
+        let request = if call.mcp { self.message(call, &body, prefer) } else { self.request(call, &body, prefer) };
         let (name, prefer) = (call.name.clone(), prefer.map(str::to_owned));
-        let sent = self.write(What::CallSent { key: Some(name.clone()), name, call: call.identity(), body, prefer });
+        let key = (!call.mcp).then(|| name.clone());
+        let sent = self.write(What::CallSent { key, name, call: call.identity(), body, prefer });
         match self.kept.send(&request.bytes()) {
             Ok(()) => Ok(sent),
             Err(error) => {
@@ -159,9 +171,32 @@ impl Client {
         }
     }
 
+    fn request(&self, call: &Call, body: &str, prefer: Option<&str>) -> Request {
+        let request = Request::new(self.kept.address, "POST", &format!("/tools/{}/{}", call.tool, call.name))
+            .bearer(&token(call.agent))
+            .header("content-type", "application/json")
+            .header("idempotency-key", &call.name)
+            .body(body);
+        match prefer {
+            Some(prefer) => request.header("prefer", prefer),
+            None => request,
+        }
+    }
+
+    fn message(&self, call: &Call, arguments: &str, prefer: Option<&str>) -> Request {
+        let target = if prefer.is_some() { ENDPOINT_WITHOUT_WAIT } else { ENDPOINT };
+        Request::new(self.kept.address, "POST", target)
+            .bearer(&token(call.agent))
+            .header("content-type", "application/json")
+            .header("accept", "application/json")
+            .header("mcp-protocol-version", "2025-11-25")
+            .body(message(self.history.mark(), call.tool, arguments))
+    }
+
     fn receive(&mut self, call: &Call, sent: u64) -> io::Result<Answer> {
         let name = call.name.clone();
         let answer = match self.kept.receive() {
+            Ok(answer) if call.mcp => as_plain(answer),
             Ok(answer) => answer,
             Err(error) => {
                 self.write(What::CallLost { name, sent });

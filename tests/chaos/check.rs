@@ -17,9 +17,7 @@ mod tells;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 
-use serde_json::Value;
-
-use super::history::{Identity, Line, State, View, What, digest_of};
+use super::history::{Identity, Line, State, View, What};
 use super::story::{Story, Verdict};
 use super::trail::{self, Event};
 
@@ -114,17 +112,11 @@ impl<'a> Facts<'a> {
         let story = self.story;
         for line in &story.lines {
             let What::Hit { method, target, body } = &line.what else { continue };
-            let said: Value = serde_json::from_str(body).unwrap_or_default();
-            let name = said["call"].as_str().unwrap_or_default();
-            let arrived = |agent: &str| Identity {
-                agent: agent.to_owned(),
-                tool: target.split('/').nth(1).unwrap_or_default().to_owned(),
-                method: method.clone(),
-                target: target.clone(),
-                body_sha256: digest_of(body),
-            };
-            match self.calls.get(name) {
-                Some((sent, call)) if *sent < line.n && arrived(&call.agent) == **call => {}
+            let (name, _) = Identity::arrived("", method, target, body);
+            let agent = self.calls.get(name.as_str()).map_or("", |(_, call)| &call.agent);
+            let (_, arrived) = Identity::arrived(agent, method, target, body);
+            match self.calls.get(name.as_str()) {
+                Some((sent, call)) if *sent < line.n && arrived == **call => {}
                 Some((sent, call)) => {
                     self.find(
                         'a',
@@ -133,8 +125,7 @@ impl<'a> Facts<'a> {
                 }
                 None => self.find('a', format!("line {}: nobody sent what arrived: {target} {body}", line.n)),
             }
-            let agent = self.calls.get(name).map_or("", |(_, call)| &call.agent);
-            self.hits.entry(arrived(agent)).or_default().push(line.n);
+            self.hits.entry(arrived).or_default().push(line.n);
         }
     }
 

@@ -12,6 +12,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
+use crate::mcp::call_in;
+
 /// Who writes: each has a file of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -95,8 +97,27 @@ pub(crate) struct Identity {
     pub(crate) method: String,
     /// The path, as the upstream sees it.
     pub(crate) target: String,
-    /// SHA-256 of the body, in hexadecimal.
+    /// SHA-256 of the body, or of the arguments of an MCP call, in hexadecimal.
     pub(crate) body_sha256: String,
+}
+
+impl Identity {
+    /// Which call of `agent` this is, that arrived at the upstream, and the name that stands in its body.
+    pub(crate) fn arrived(agent: &str, method: &str, target: &str, body: &str) -> (String, Self) {
+        let said: Value = serde_json::from_str(body).unwrap_or_default();
+        let (tool, arguments, bytes) = match call_in(&said) {
+            Some((tool, arguments)) => (tool, arguments, arguments.to_string()),
+            None => (target.split('/').nth(1).unwrap_or_default(), &said, body.to_owned()),
+        };
+        let call = Self {
+            agent: agent.to_owned(),
+            tool: tool.to_owned(),
+            method: method.to_owned(),
+            target: target.to_owned(),
+            body_sha256: digest_of(&bytes),
+        };
+        (arguments["call"].as_str().unwrap_or_default().to_owned(), call)
+    }
 }
 
 /// SHA-256, in hexadecimal.

@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::{Command, Stdio};
 
-use crate::script::{Cast, Script, answered, attached, detached, idle, settle};
+use crate::script::{Cast, Script, answered, attached, attached_over_mcp, detached, idle, settle};
 use crate::support::gateway::{Gateway, serve};
 use crate::support::wait::until_within;
 use crate::world::{SOON, World, end_if_there};
@@ -165,6 +165,12 @@ fn r1_killed_at_every_sync_while_callers_wait_nothing_is_lost_and_nothing_sent_t
 }
 
 #[test]
+fn r1_killed_at_every_sync_while_callers_wait_over_mcp_nothing_is_lost_and_nothing_sent_twice() {
+    let points = sweep("attached over MCP", attached_over_mcp, Some(&template()), At::Sync, 1);
+    assert!(points >= 40, "{points}");
+}
+
+#[test]
 fn r1_killed_at_every_sync_while_the_gateway_sends_by_itself_nothing_is_lost_and_nothing_sent_twice() {
     let points = sweep("detached", detached, Some(&template()), At::Sync, 1);
     assert!(points >= 30, "{points}");
@@ -196,6 +202,7 @@ fn r1_killed_as_soon_as_something_is_answered_it_is_on_disk() {
 #[ignore = "takes long; `just chaos` runs it"]
 fn r1_killed_as_soon_as_anything_is_answered_it_is_on_disk() {
     sweep_answers("attached", attached);
+    sweep_answers("attached over MCP", attached_over_mcp);
     sweep_answers("detached", detached);
 }
 
@@ -204,6 +211,7 @@ fn r1_killed_as_soon_as_anything_is_answered_it_is_on_disk() {
 fn r1_killed_at_every_write_to_a_socket_nothing_is_lost_and_nothing_sent_twice() {
     let template = template();
     sweep("attached", attached, Some(&template), At::Answer, 1);
+    sweep("attached over MCP", attached_over_mcp, Some(&template), At::Answer, 1);
     sweep("detached", detached, Some(&template), At::Answer, 1);
 }
 

@@ -22,6 +22,7 @@ mod faulty;
 mod going_down;
 mod history;
 mod kill_points;
+mod mcp;
 mod planted;
 mod random_kills;
 mod script;

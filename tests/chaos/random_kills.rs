@@ -73,7 +73,9 @@ impl Load {
             1..12 => Manner::Answer,
             _ => Manner::After(dice.below(30)),
         };
-        Call::new(tool, format!("{tool}-{}", self.named.fetch_add(1, Ordering::SeqCst))).manner(manner)
+        let call = Call::new(tool, format!("{tool}-{}", self.named.fetch_add(1, Ordering::SeqCst))).manner(manner);
+        // What the gateway sends by itself does not go over MCP.
+        Call { mcp: tool != "wire" && dice.below(2) == 0, ..call }
     }
 
     /// Takes one of the parked to decide, unless too few would be left.

@@ -74,51 +74,63 @@ pub(crate) fn answered(cast: &mut Cast) -> io::Result<()> {
 
 /// Calls whose callers wait: approved, rejected, withdrawn, expired, granted, voted on, left, lost, and those that policy decides.
 pub(crate) fn attached(cast: &mut Cast) -> io::Result<()> {
+    waited_for(cast, |tool, name| Call::new(tool, name))
+}
+
+/// The same over MCP.
+pub(crate) fn attached_over_mcp(cast: &mut Cast) -> io::Result<()> {
+    waited_for(cast, Call::over_mcp)
+}
+
+fn waited_for(cast: &mut Cast, call: fn(&'static str, &str) -> Call) -> io::Result<()> {
     let Cast { bot, alice, bob, carol } = cast;
-    let brief = bot.begin(&Call::new("brief", "nobody-decides"), None)?;
+    let brief = bot.begin(&call("brief", "nobody-decides"), None)?;
     alice.parked(brief.name())?;
 
-    let approved = Call::new("pay", "approved");
+    let approved = call("pay", "approved");
     let waiting = bot.begin(&approved, None)?;
     let id = alice.parked(waiting.name())?;
     alice.decide(&id, "approved")?.expect(200, "");
     waiting.finish()?.expect(200, "");
-    bot.call(&approved, None)?.expect(409, "already_released");
+    if !approved.mcp {
+        // There is no key over MCP: the same call again is asked for again.
+        bot.call(&approved, None)?.expect(409, "already_released");
+    }
     bob.decide(&id, "rejected")?.expect(409, "already_decided");
 
-    let rejected = Call::new("pay", "rejected").of("other-bot");
+    let rejected = call("pay", "rejected").of("other-bot");
     let waiting = bot.begin(&rejected, None)?;
     let id = bob.parked(waiting.name())?;
     bob.decide(&id, "rejected")?.expect(200, "");
     waiting.finish()?.expect(403, "rejected");
     bot.call(&rejected, None)?.expect(403, "rejected");
 
-    let id = bot.call(&Call::new("pay", "withdrawn"), Some("wait=0"))?.expect(503, "approval_pending").approval();
+    let id = bot.call(&call("pay", "withdrawn"), Some("wait=0"))?.expect(503, "approval_pending").approval();
     bot.withdraw("bot", &id)?.expect(200, "");
 
-    let granted = Call::new("pay", "granted");
+    let granted = call("pay", "granted");
     let id = bot.call(&granted, Some("wait=0"))?.expect(503, "approval_pending").approval();
     alice.decide(&id, "approved")?.expect(200, "");
     bot.look("bot", &id)?;
     assert_eq!(bot.call(&granted, None)?.expect(200, "").approval(), id);
 
-    let waiting = bot.begin(&Call::new("erase", "quorum"), None)?;
+    let waiting = bot.begin(&call("erase", "quorum"), None)?;
     let id = alice.parked(waiting.name())?;
     alice.decide(&id, "approved")?.expect(200, "");
     alice.decide(&id, "approved")?.expect(200, "");
     carol.decide(&id, "approved")?.expect(200, "");
     waiting.finish()?.expect(200, "");
 
-    let waiting = bot.begin(&Call::new("pay", "caller-left"), None)?;
+    let waiting = bot.begin(&call("pay", "caller-left"), None)?;
     let id = alice.parked(waiting.name())?;
     waiting.hang_up();
     alice.decide(&id, "rejected")?.expect(200, "");
 
-    bot.call(&Call::new("note", "noted"), None)?.expect(200, "");
-    bot.call(&Call::new("look", "looked"), None)?.expect(200, "");
-    bot.call(&Call::new("drop", "dropped"), None)?.expect(403, "blocked");
+    bot.call(&call("note", "noted"), None)?.expect(200, "");
+    bot.call(&call("look", "looked"), None)?.expect(200, "");
+    bot.call(&call("drop", "dropped"), None)?.expect(403, "blocked");
 
-    let waiting = bot.begin(&Call::new("pay", "upstream-lost").manner(Manner::Close), None)?;
+    let waiting = bot.begin(&call("pay", "upstream-lost").manner(Manner::Close), None)?;
     let id = alice.parked(waiting.name())?;
     alice.decide(&id, "approved")?.expect(200, "");
     waiting.finish()?.expect(502, "outcome_unknown");
@@ -126,7 +138,7 @@ pub(crate) fn attached(cast: &mut Cast) -> io::Result<()> {
     bob.resolve(&id, "committed")?.expect(200, "");
 
     brief.finish()?.expect(403, "expired");
-    bot.call(&Call::new("pay", "undecided"), Some("wait=0"))?.expect(503, "approval_pending");
+    bot.call(&call("pay", "undecided"), Some("wait=0"))?.expect(503, "approval_pending");
     Ok(())
 }
 

@@ -12,6 +12,7 @@ use socket2::SockRef;
 
 use crate::death::Death;
 use crate::history::{History, What, Who};
+use crate::mcp::{call_in, result};
 use crate::support::origin::{Nowhere, read_request};
 use crate::support::wait::until_within;
 
@@ -188,7 +189,9 @@ fn connection(mut stream: TcpStream, shared: &Shared) {
     }
     while let Some(request) = read_request(&mut stream, &mut buffer) {
         let body = String::from_utf8_lossy(&request.body).into_owned();
-        let said: Value = serde_json::from_str(&body).unwrap_or_default();
+        let message: Value = serde_json::from_str(&body).unwrap_or_default();
+        let over_mcp = call_in(&message);
+        let said = over_mcp.map_or(&message, |(_, arguments)| arguments);
         shared.history.write(Who::Spy, What::Hit { method: request.method, target: request.target, body });
         shared.arrived.fetch_add(1, Ordering::SeqCst);
         // The order may be a new one by the time a kept connection is used again.
@@ -223,7 +226,11 @@ fn connection(mut stream: TcpStream, shared: &Shared) {
             }
             continue;
         }
-        let body = serde_json::json!({ "call": said["call"] }).to_string();
+        let answer = match over_mcp {
+            Some(_) => result(&message, &said["call"]),
+            None => serde_json::json!({ "call": said["call"] }),
+        };
+        let body = answer.to_string();
         let head =
             format!("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n", body.len());
         if stream.write_all(format!("{head}{body}").as_bytes()).is_err() {

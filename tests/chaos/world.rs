@@ -10,6 +10,7 @@ use tempfile::TempDir;
 use crate::actors::reviewer_of;
 use crate::check::{Finding, check};
 use crate::history::{History, View, What, Who};
+use crate::mcp::{ENDPOINT, ENDPOINT_WITHOUT_WAIT};
 use crate::spy::Spy;
 use crate::story::{Story, Verdict};
 use crate::support::gateway::{Gateway, serve};
@@ -196,8 +197,13 @@ upstreams:
   tools:
     url: "http://{address}"
     tools:
-{tools}routes:
+{tools}  mcp:
+    url: "http://{address}"
+    protocol: mcp
+routes:
   - {{ path: /tools/, upstream: tools }}
+  - {{ path: {ENDPOINT}, upstream: mcp }}
+  - {{ path: {ENDPOINT_WITHOUT_WAIT}, upstream: mcp, inline_budget: 50ms }}
 "#,
         bot = digest("bot"),
         other = digest("other-bot"),

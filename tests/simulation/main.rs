@@ -19,6 +19,9 @@ mod gateways;
 mod history;
 mod interleavings;
 mod link;
+#[path = "../chaos/mcp.rs"]
+#[expect(dead_code, reason = "the simulation's own MCP calls are in no history")]
+mod mcp;
 mod model;
 mod people;
 mod seeds;

@@ -7,6 +7,7 @@ use holdpoint::protocol::fingerprint::{CallParts, fingerprint};
 use super::Facts;
 use super::replay::{Replay, replay};
 use crate::history::{Identity, What};
+use crate::mcp::TARGET;
 use crate::story::Verdict;
 use crate::trail::Event;
 
@@ -93,11 +94,17 @@ impl Facts<'_> {
                 found.push(format!("{id} is about a call that nobody sent: {call:?}"));
                 continue;
             };
+            // Of an MCP call its parameters are bound, whatever its id.
+            let params = format!("{{\"arguments\":{body}}}");
+            let (upstream, method, body) = match call.target.as_str() {
+                TARGET => ("mcp", "tools/call", params.as_str()),
+                _ => ("tools", call.method.as_str(), *body),
+            };
             let parts = CallParts {
                 agent: &call.agent,
-                upstream: "tools",
+                upstream,
                 tool: &call.tool,
-                method: &call.method,
+                method,
                 target: &call.target,
                 body: Some(body.as_bytes()),
             };
