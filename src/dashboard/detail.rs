@@ -101,7 +101,7 @@ fn facts(approval: &Approval, now: Timestamp) -> Markup {
             @if let Some(closed_at) = approval.state.closed_at() {
                 div { dt { "Closed" } dd { (parts::time(closed_at, now)) } }
             }
-            div { dt { "Outcome" } dd data-outcome { (parts::outcome(&approval.execution)) } }
+            div { dt { "Outcome" } dd data-outcome=(approval.execution.as_str().unwrap_or("none")) aria-live="polite" { (parts::outcome(&approval.execution)) } }
             div { dt { "Needs" } dd { (parts::slots(&terms.approvers)) } }
             div { dt { "Approvals so far" } dd {
                 @if votes.is_empty() { "none" } @else {
@@ -145,7 +145,7 @@ fn decide_form(approval: &Approval, session: &SignedIn) -> Markup {
 
 fn resolve_form(approval: &Approval, session: &SignedIn) -> Markup {
     html! {
-        section.act aria-labelledby="resolve-heading" {
+        section.act data-settle aria-labelledby="resolve-heading" {
             h2 #resolve-heading { "Settle the outcome" }
             p { "The call may have run. It is never sent again. Look at the upstream and write down what you found." }
             form.decide method="post" action={ (HOME) "/" (approval.id) "/resolve" } {

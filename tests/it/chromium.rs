@@ -4,6 +4,7 @@ use serde_json::json;
 
 use crate::support::browser::Browser;
 use crate::support::http::{Wire, request};
+use crate::support::origin::Manner;
 use crate::support::people::token;
 use crate::support::rig::Rig;
 use crate::support::wait::{until, until_true};
@@ -57,6 +58,45 @@ fn approving_on_the_page_releases_the_waiting_call() {
     let history = browser.text(&format!("[data-approval-id=\"{id}\"]"));
     assert!(history.to_lowercase().contains("approved") && history.contains("alice"), "{history}");
     browser.screenshot("history");
+    assert_eq!(browser.complaints(), Vec::<String>::new());
+}
+
+/// Approves the call that waits, on its own page, while the upstream keeps it; then does `end`, and waits until the same page has `word`
+/// for what became of it.
+fn watch(rig: &Rig, browser: &Browser, end: impl FnOnce(), word: &str) {
+    rig.origin.behave(Manner::Wait);
+    let (waiting, id) = rig.park();
+    browser.open(&rig.url(&format!("/dashboard/approvals/{id}")));
+    browser.click(&row(&id, "button.approve"));
+    until_true("it is being sent", || browser.count("[data-outcome=releasing]") == 1);
+    assert_eq!(browser.count("[data-settle]"), 0);
+    let before = browser.count("ol.timeline > li");
+    browser.script("window.kept = true");
+    end();
+    until_true("the page says so", || browser.text("[data-outcome]").contains(word));
+    assert!(browser.count("ol.timeline > li") > before, "with the record of it");
+    assert_eq!(browser.script("return window.kept"), json!(true), "the page is the same one");
+    drop(waiting.outcome());
+}
+
+#[test]
+fn an_open_page_says_what_became_of_the_call() {
+    let rig = Rig::start();
+    let browser = rig.signed_in("alice", 1280);
+    watch(&rig, &browser, || rig.origin.go_on(), "answered 200");
+    assert_eq!(browser.count("[data-settle]"), 0);
+    assert_eq!(browser.complaints(), Vec::<String>::new());
+}
+
+#[test]
+fn an_open_page_offers_to_settle_an_outcome_that_becomes_unknown() {
+    let rig = Rig::with(|home| home.upstream_key("timeout: 4s"));
+    let browser = rig.signed_in("alice", 1280);
+    watch(&rig, &browser, || (), "it may have run");
+    browser.enter("[data-settle] input[name=note]", "The repository is gone.");
+    browser.click("[data-settle] button[value=committed]");
+    until_true("it is settled", || browser.count("[data-outcome=resolved]") == 1);
+    assert_eq!(browser.count("[data-settle]"), 0);
     assert_eq!(browser.complaints(), Vec::<String>::new());
 }
 

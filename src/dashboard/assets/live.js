@@ -84,7 +84,26 @@ if (root.dataset.seq && live && count) {
     say(count, String(pending));
     document.title = document.title.replace(/^\(\d+\)/, `(${pending})`);
   };
+  // What follows a decision, as the server draws it: the outcome, the form that settles it, and what is new in the timeline.
+  const redraw = async (article) => {
+    const answer = await fetch(location.href);
+    if (!answer.ok) return;
+    const drawn = new DOMParser().parseFromString(await answer.text(), "text/html");
+    const both = (selector) => [article.querySelector(selector), drawn.querySelector(`main ${selector}`)];
+    const [outcome, outcomeNow] = both("[data-outcome]");
+    const [timeline, timelineNow] = both("ol.timeline");
+    const [settle, settleNow] = both("[data-settle]");
+    if (!outcomeNow || !timelineNow) return;
+    if (outcome.dataset.outcome !== outcomeNow.dataset.outcome) {
+      outcome.dataset.outcome = outcomeNow.dataset.outcome;
+      outcome.replaceChildren(...outcomeNow.childNodes);
+    }
+    timeline.append(...[...timelineNow.children].slice(timeline.children.length));
+    if (settle && !settleNow) settle.remove();
+    if (!settle && settleNow) timeline.closest("section").before(settleNow);
+  };
   const refreshRow = async (row) => {
+    if (row.matches("article")) redraw(row).catch(() => {});
     const answer = await fetch(`/v1/approvals/${row.dataset.approvalId}`);
     if (!answer.ok) return;
     const approval = await answer.json();
