@@ -6,7 +6,7 @@ use crate::support::browser::Browser;
 use crate::support::http::{Wire, request};
 use crate::support::origin::Manner;
 use crate::support::people::token;
-use crate::support::rig::Rig;
+use crate::support::rig::{Rig, gate_delete};
 use crate::support::wait::{until, until_true};
 
 /// Text that tries to be more than text.
@@ -85,6 +85,23 @@ fn an_open_page_says_what_became_of_the_call() {
     let browser = rig.signed_in("alice", 1280);
     watch(&rig, &browser, || rig.origin.go_on(), "answered 200");
     assert_eq!(browser.count("[data-settle]"), 0);
+    assert_eq!(browser.complaints(), Vec::<String>::new());
+}
+
+#[test]
+fn an_open_page_shows_the_votes_that_come_in() {
+    let both = "hold: 60s, approvers: { all_of: [ { group: ops, count: 1 }, { group: security, count: 1 } ] }";
+    let rig = Rig::with(|home| home.policy(&gate_delete(both)));
+    let (waiting, id) = rig.park();
+    let browser = rig.signed_in("alice", 1280);
+    browser.open(&rig.url(&format!("/dashboard/approvals/{id}")));
+    assert!(!browser.text("dl.facts").contains("carol"));
+    browser.enter("input[name=reason]", "Half written");
+    rig.gateway.reviewer("carol").approve(&id);
+    until_true("the vote is there", || browser.text("dl.facts").contains("carol"));
+    assert_eq!(browser.script("return document.querySelector('input[name=reason]').value"), json!("Half written"));
+    browser.click(&row(&id, "button.approve"));
+    waiting.answer().expect(200, "");
     assert_eq!(browser.complaints(), Vec::<String>::new());
 }
 

@@ -84,16 +84,20 @@ if (root.dataset.seq && live && count) {
     say(count, String(pending));
     document.title = document.title.replace(/^\(\d+\)/, `(${pending})`);
   };
-  // What follows a decision, as the server draws it: the outcome, the form that settles it, and what is new in the timeline.
+  // What changes beside the decision, as the server draws it: votes, the outcome, the form that settles it, the timeline's new end.
   const redraw = async (article) => {
     const answer = await fetch(location.href);
     if (!answer.ok) return;
     const drawn = new DOMParser().parseFromString(await answer.text(), "text/html");
     const both = (selector) => [article.querySelector(selector), drawn.querySelector(`main ${selector}`)];
+    const [facts, factsNow] = both("dl.facts");
     const [outcome, outcomeNow] = both("[data-outcome]");
     const [timeline, timelineNow] = both("ol.timeline");
     const [settle, settleNow] = both("[data-settle]");
-    if (!outcomeNow || !timelineNow) return;
+    if (!factsNow || !timelineNow) return;
+    // The outcome stays the same element: what changes in it is announced.
+    outcomeNow.replaceWith(outcome);
+    facts.replaceChildren(...factsNow.children);
     if (outcome.dataset.outcome !== outcomeNow.dataset.outcome) {
       outcome.dataset.outcome = outcomeNow.dataset.outcome;
       outcome.replaceChildren(...outcomeNow.childNodes);
