@@ -61,13 +61,13 @@ fn approving_on_the_page_releases_the_waiting_call() {
     assert_eq!(browser.complaints(), Vec::<String>::new());
 }
 
-/// Approves the call that waits, on its own page, while the upstream keeps it; then does `end`, and waits until the same page has `word`
-/// for what became of it.
-fn watch(rig: &Rig, browser: &Browser, end: impl FnOnce(), word: &str) {
+/// Has the call that waits approved while its page is open and the upstream keeps it; then does `end`, and waits until the same page has
+/// `word` for what became of it.
+fn watch(rig: &Rig, browser: &Browser, approve: impl FnOnce(&str), end: impl FnOnce(), word: &str) {
     rig.origin.behave(Manner::Wait);
     let (waiting, id) = rig.park();
     browser.open(&rig.url(&format!("/dashboard/approvals/{id}")));
-    browser.click(&row(&id, "button.approve"));
+    approve(&id);
     until_true("it is being sent", || browser.count("[data-outcome=releasing]") == 1);
     assert_eq!(browser.count("[data-settle]"), 0);
     let before = browser.count("ol.timeline > li");
@@ -83,7 +83,8 @@ fn watch(rig: &Rig, browser: &Browser, end: impl FnOnce(), word: &str) {
 fn an_open_page_says_what_became_of_the_call() {
     let rig = Rig::start();
     let browser = rig.signed_in("alice", 1280);
-    watch(&rig, &browser, || rig.origin.go_on(), "answered 200");
+    let press = |id: &str| browser.click(&row(id, "button.approve"));
+    watch(&rig, &browser, press, || rig.origin.go_on(), "answered 200");
     assert_eq!(browser.count("[data-settle]"), 0);
     assert_eq!(browser.complaints(), Vec::<String>::new());
 }
@@ -109,7 +110,8 @@ fn an_open_page_shows_the_votes_that_come_in() {
 fn an_open_page_offers_to_settle_an_outcome_that_becomes_unknown() {
     let rig = Rig::with(|home| home.upstream_key("timeout: 4s"));
     let browser = rig.signed_in("alice", 1280);
-    watch(&rig, &browser, || (), "it may have run");
+    // Somebody else approves: what could be pressed before is off then, and what comes is not.
+    watch(&rig, &browser, |id| rig.gateway.reviewer("bob").approve(id), || (), "it may have run");
     browser.enter("[data-settle] input[name=note]", "The repository is gone.");
     browser.click("[data-settle] button[value=committed]");
     until_true("it is settled", || browser.count("[data-outcome=resolved]") == 1);

@@ -85,10 +85,15 @@ if (root.dataset.seq && live && count) {
     document.title = document.title.replace(/^\(\d+\)/, `(${pending})`);
   };
   // What changes beside the decision, as the server draws it: votes, the outcome, the form that settles it, the timeline's new end.
+  let redraws = 0;
   const redraw = async (article) => {
+    redraws += 1;
+    const turn = redraws;
     const answer = await fetch(location.href);
     if (!answer.ok) return;
     const drawn = new DOMParser().parseFromString(await answer.text(), "text/html");
+    // What was asked for later has the last word.
+    if (turn !== redraws) return;
     const both = (selector) => [article.querySelector(selector), drawn.querySelector(`main ${selector}`)];
     const [facts, factsNow] = both("dl.facts");
     const [outcome, outcomeNow] = both("[data-outcome]");
@@ -107,7 +112,6 @@ if (root.dataset.seq && live && count) {
     if (!settle && settleNow) timeline.closest("section").before(settleNow);
   };
   const refreshRow = async (row) => {
-    if (row.matches("article")) redraw(row).catch(() => {});
     const answer = await fetch(`/v1/approvals/${row.dataset.approvalId}`);
     if (!answer.ok) return;
     const approval = await answer.json();
@@ -131,7 +135,11 @@ if (root.dataset.seq && live && count) {
     refreshCount().catch(() => {});
     for (const id of ids) {
       const row = document.querySelector(`[data-approval-id="${CSS.escape(id)}"]`);
-      if (row && row.dataset.status) refreshRow(row).catch(() => {});
+      if (!row || !row.dataset.status) continue;
+      // First the decision, which ends what can be pressed; a form that settles the outcome comes behind it.
+      refreshRow(row)
+        .then(() => row.matches("article") && redraw(row))
+        .catch(() => {});
     }
     show();
   };
