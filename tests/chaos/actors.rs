@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use serde_json::{Value, json};
 
 use crate::history::{History, Identity, State, View, What, Who, digest_of};
-use crate::mcp::{ENDPOINT, ENDPOINT_WITHOUT_WAIT, TARGET, message, plainly};
+use crate::mcp::{ENDPOINT, ENDPOINT_WITHOUT_WAIT, TARGET, last_message, message, plainly};
 use crate::spy::Manner;
 use crate::support::gateway::Gateway;
 use crate::support::http::{Answer, Wire};
@@ -131,7 +131,8 @@ pub(crate) struct Client {
 /// The answer to an MCP call, as its plain counterpart would be.
 fn as_plain(mut answer: Answer) -> Answer {
     assert_eq!(answer.status, 200, "{answer:?}");
-    let (status, code, body) = plainly(&answer.json());
+    let is_stream = answer.header("content-type") == Some("text/event-stream");
+    let (status, code, body) = plainly(&if is_stream { last_message(&answer.text()) } else { answer.json() });
     let kind = if code.is_empty() { "application/json" } else { "application/problem+json" };
     answer.headers.retain(|(name, _)| name != "content-type");
     answer.headers.push(("content-type".to_owned(), kind.to_owned()));
@@ -184,11 +185,15 @@ impl Client {
     }
 
     fn message(&self, call: &Call, arguments: &str, prefer: Option<&str>) -> Request {
-        let target = if prefer.is_some() { ENDPOINT_WITHOUT_WAIT } else { ENDPOINT };
+        // Whoever waits for more than a second waits on an event stream.
+        let (target, accepted) = match prefer {
+            Some(_) => (ENDPOINT_WITHOUT_WAIT, "application/json"),
+            None => (ENDPOINT, "application/json, text/event-stream"),
+        };
         Request::new(self.kept.address, "POST", target)
             .bearer(&token(call.agent))
             .header("content-type", "application/json")
-            .header("accept", "application/json")
+            .header("accept", accepted)
             .header("mcp-protocol-version", "2025-11-25")
             .body(message(self.history.mark(), call.tool, arguments))
     }

@@ -28,6 +28,12 @@ pub(crate) fn result(message: &Value, name: &Value) -> Value {
     json!({ "jsonrpc": "2.0", "id": message["id"], "result": told })
 }
 
+/// The message that an event stream ends with; `null` when there is none.
+pub(crate) fn last_message(stream: &str) -> Value {
+    let mut ends = stream.lines().rev().filter_map(|line| serde_json::from_str(line.strip_prefix("data:")?).ok());
+    ends.next().unwrap_or_default()
+}
+
 /// What the plain counterpart of a result would be: its status, problem code, and body.
 ///
 /// # Panics

@@ -84,6 +84,8 @@ pub(crate) fn attached_over_mcp(cast: &mut Cast) -> io::Result<()> {
 
 fn waited_for(cast: &mut Cast, call: fn(&'static str, &str) -> Call) -> io::Result<()> {
     let Cast { bot, alice, bob, carol } = cast;
+    let decided_late = call("pay", "decided-late");
+    let late = bot.begin(&decided_late, None)?;
     let brief = bot.begin(&call("brief", "nobody-decides"), None)?;
     alice.parked(brief.name())?;
 
@@ -138,6 +140,11 @@ fn waited_for(cast: &mut Cast, call: fn(&'static str, &str) -> Call) -> io::Resu
     bob.resolve(&id, "committed")?.expect(200, "");
 
     brief.finish()?.expect(403, "expired");
+    // A second is over: over MCP the answer comes on an event stream.
+    let id = alice.parked(late.name())?;
+    alice.decide(&id, "approved")?.expect(200, "");
+    let answer = late.finish()?.expect(200, "");
+    assert_eq!(answer.header("x-accel-buffering"), decided_late.mcp.then_some("no"));
     bot.call(&call("pay", "undecided"), Some("wait=0"))?.expect(503, "approval_pending");
     Ok(())
 }
