@@ -199,7 +199,11 @@ pub(crate) fn detached(cast: &mut Cast) -> io::Result<()> {
 /// Each round has calls of its own.
 pub(crate) fn errand(cast: &mut Cast, round: usize) -> io::Result<()> {
     let Cast { bot, alice, bob, .. } = cast;
-    let call = |tool, what: &str| Call::new(tool, format!("{what}-{round}"));
+    // Every second round over MCP, but for what the gateway sends by itself.
+    let call = |tool, what: &str| {
+        let mcp = round % 2 == 1 && tool != "wire";
+        Call { mcp, ..Call::new(tool, format!("{what}-{round}")) }
+    };
     let id = |answer: &Answer| answer.header("holdpoint-approval").map(str::to_owned);
     for (tool, prefer) in [("pay", "wait=0"), ("wire", "respond-async")] {
         let asked = call(tool, tool);
