@@ -86,7 +86,7 @@ pub(super) async fn decide(visit: Visit) -> Result<Response, Problem> {
         h1 { "Results" }
         ol.results {
             @for (id, line) in ids.iter().zip(&lines) {
-                li data-approval-id=(id) { a href={ (HOME) "/" (id) } { code { (id) } } ": " (result(line, now)) }
+                li data-approval-id=(id) { a href={ (HOME) "/" (id) } { (named(*id, line)) } ": " (result(line, now)) }
             }
         }
         p { a href=(HOME) { "Back to the pending approvals" } }
@@ -97,7 +97,7 @@ pub(super) async fn decide(visit: Visit) -> Result<Response, Problem> {
 
 /// What became of one.
 enum Line {
-    LeftOut(&'static str),
+    LeftOut(Box<Approval>, &'static str),
     Outcome(Box<Outcome>),
     Unavailable,
 }
@@ -117,19 +117,38 @@ async fn try_one(gate: &Gate, id: ApprovalId, reviewer: &Reviewer, mut ruling: R
     let Some(approval) = gate.approval(id).await? else { return Ok(Line::Outcome(Box::new(Outcome::Missing))) };
     if approval.status() == Status::Pending {
         if approval.terms.risk == Risk::Critical {
-            return Ok(Line::LeftOut("left out: critical risk is decided one by one"));
+            return Ok(Line::LeftOut(approval.into(), "left out: critical risk is decided one by one"));
         }
         if ruling.verb == Verb::Approve && !row::is_shown_whole(&approval) {
-            return Ok(Line::LeftOut("left out: its input was not shown in full; open it to approve"));
+            let why = "left out: its input was not shown in full; open it to approve";
+            return Ok(Line::LeftOut(approval.into(), why));
         }
     }
     ruling.payload_sha256 = Some(approval.subject.payload_sha256);
     Ok(Line::Outcome(Box::new(gate.decide(id, reviewer, ruling).await?)))
 }
 
+/// What it is about, as on the page before; its id when that is not known.
+fn named(id: ApprovalId, line: &Line) -> Markup {
+    let approval = match line {
+        Line::LeftOut(approval, _) => Some(approval.as_ref()),
+        Line::Unavailable => None,
+        Line::Outcome(outcome) => match outcome.as_ref() {
+            Outcome::Stands(approval) | Outcome::Refused(approval, _) => Some(approval),
+            Outcome::Missing => None,
+        },
+    };
+    html! {
+        @match approval {
+            Some(approval) => { strong { (visible(&approval.subject.name)) } ", " (visible(&approval.subject.summary)) }
+            None => code { (id) },
+        }
+    }
+}
+
 fn result(line: &Line, now: crate::domain::time::Timestamp) -> Markup {
     let outcome = match line {
-        Line::LeftOut(why) => return html! { (why) },
+        Line::LeftOut(_, why) => return html! { (why) },
         Line::Unavailable => return html! { "not decided: the store cannot write at this moment" },
         Line::Outcome(outcome) => outcome.as_ref(),
     };

@@ -155,6 +155,7 @@ fn many_are_decided_at_once_with_one_reason_and_a_result_for_each() {
     browser.click("main button.reject");
     until_true("a result for each", || browser.count("main li[data-approval-id]") == 2);
     browser.screenshot("bulk-results");
+    assert_eq!(browser.text("ol.results").matches("delete_repo, ").count(), 2, "each by its name");
     let reasons: Vec<String> =
         calls.into_iter().map(|call| call.answer().expect(403, "rejected").json()["reason"].to_string()).collect();
     assert_eq!(reasons.iter().filter(|reason| reason.contains("Not this week.")).count(), 2, "{reasons:?}");
