@@ -112,10 +112,10 @@ impl<'a> Facts<'a> {
         let story = self.story;
         for line in &story.lines {
             let What::Hit { method, target, body } = &line.what else { continue };
-            let (name, _) = Identity::arrived("", method, target, body);
-            let agent = self.calls.get(name.as_str()).map_or("", |(_, call)| &call.agent);
-            let (_, arrived) = Identity::arrived(agent, method, target, body);
-            match self.calls.get(name.as_str()) {
+            let (name, mut arrived) = Identity::arrived(method, target, body);
+            let sent = self.calls.get(name.as_str());
+            sent.map_or("", |(_, call)| &call.agent).clone_into(&mut arrived.agent);
+            match sent {
                 Some((sent, call)) if *sent < line.n && arrived == **call => {}
                 Some((sent, call)) => {
                     self.find(

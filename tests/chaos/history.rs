@@ -102,15 +102,15 @@ pub(crate) struct Identity {
 }
 
 impl Identity {
-    /// Which call of `agent` this is, that arrived at the upstream, and the name that stands in its body.
-    pub(crate) fn arrived(agent: &str, method: &str, target: &str, body: &str) -> (String, Self) {
+    /// What arrived at the upstream, where nobody can tell whose it is, and the name that stands in its body.
+    pub(crate) fn arrived(method: &str, target: &str, body: &str) -> (String, Self) {
         let said: Value = serde_json::from_str(body).unwrap_or_default();
         let (tool, arguments, bytes) = match call_in(&said) {
             Some((tool, arguments)) => (tool, arguments, arguments.to_string()),
             None => (target.split('/').nth(1).unwrap_or_default(), &said, body.to_owned()),
         };
         let call = Self {
-            agent: agent.to_owned(),
+            agent: String::new(),
             tool: tool.to_owned(),
             method: method.to_owned(),
             target: target.to_owned(),

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::history::{Identity, Line, What, Who};
+use super::history::{Identity, Line, What};
 
 /// What the run's policy says about a tool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,14 +106,4 @@ impl Story {
         }
         calls
     }
-}
-
-#[test]
-fn an_answer_is_excused_while_the_store_fails_and_not_after_the_next_start() {
-    let what = [What::Starting, What::StoreFails, What::Starting, What::Ready, What::Starting, What::Ready];
-    let line = |(n, what)| Line { n, who: Who::Control, at: 0, what };
-    let story = Story { lines: (1..).zip(what).map(line).collect(), ..Story::new(|_| Verdict::Blocked) };
-    let excused: Vec<u64> = (1..9).filter(|n| story.may_lack(*n, "unknown")).collect();
-    assert_eq!(excused, [4, 5]);
-    assert!(story.may_lack(4, "resolved") && !story.may_lack(4, "failed") && !story.may_lack(4, "held"));
 }

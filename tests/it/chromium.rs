@@ -112,6 +112,8 @@ fn an_open_page_offers_to_settle_an_outcome_that_becomes_unknown() {
     let browser = rig.signed_in("alice", 1280);
     // Somebody else approves: what could be pressed before is off then, and what comes is not.
     watch(&rig, &browser, |id| rig.gateway.reviewer("bob").approve(id), || (), "it may have run");
+    assert_eq!(browser.count("button.approve:disabled, button.reject:disabled"), 2);
+    assert_eq!(browser.count("[data-settle] :disabled"), 0);
     browser.enter("[data-settle] input[name=note]", "The repository is gone.");
     browser.click("[data-settle] button[value=committed]");
     until_true("it is settled", || browser.count("[data-outcome=resolved]") == 1);

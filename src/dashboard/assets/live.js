@@ -84,22 +84,31 @@ if (root.dataset.seq && live && count) {
     say(count, String(pending));
     document.title = document.title.replace(/^\(\d+\)/, `(${pending})`);
   };
-  // What changes beside the decision, as the server draws it: votes, the outcome, the form that settles it, the timeline's new end.
+  const close = (element, status) => {
+    element.dataset.status = status;
+    element.dataset.closed = "";
+    for (const control of element.querySelectorAll("button, input")) control.disabled = true;
+  };
+  // The page of one approval, as the server draws it now. Whoever writes in its form keeps what is written.
   let redraws = 0;
   const redraw = async (article) => {
     redraws += 1;
     const turn = redraws;
     const answer = await fetch(location.href);
     if (!answer.ok) return;
-    const drawn = new DOMParser().parseFromString(await answer.text(), "text/html");
+    const drawn = new DOMParser().parseFromString(await answer.text(), "text/html").querySelector("article.detail");
     // What was asked for later has the last word.
-    if (turn !== redraws) return;
-    const both = (selector) => [article.querySelector(selector), drawn.querySelector(`main ${selector}`)];
+    if (!drawn || turn !== redraws) return;
+    const both = (selector) => [article.querySelector(selector), drawn.querySelector(selector)];
+    const [decision, decisionNow] = both("[data-decision]");
     const [facts, factsNow] = both("dl.facts");
     const [outcome, outcomeNow] = both("[data-outcome]");
     const [timeline, timelineNow] = both("ol.timeline");
     const [settle, settleNow] = both("[data-settle]");
-    if (!factsNow || !timelineNow) return;
+    if (drawn.dataset.status !== article.dataset.status) {
+      close(article, drawn.dataset.status);
+      decision.replaceChildren(...decisionNow.childNodes);
+    }
     // The outcome stays the same element: what changes in it is announced.
     outcomeNow.replaceWith(outcome);
     facts.replaceChildren(...factsNow.children);
@@ -120,11 +129,9 @@ if (root.dataset.seq && live && count) {
       say(waiting, approval.caller.waiting > 0 ? "waiting" : "caller left; approving lets its retry through");
     }
     if (approval.status === row.dataset.status) return;
-    row.dataset.status = approval.status;
-    row.dataset.closed = "";
+    close(row, approval.status);
     const by = approval.decided_by && approval.decided_by.id ? ` by ${approval.decided_by.id}` : "";
     say(row.querySelector("[data-decision]"), `${approval.status}${by}, just now`);
-    for (const element of row.querySelectorAll("button, input")) element.disabled = true;
   };
 
   const changed = new Set();
@@ -136,10 +143,7 @@ if (root.dataset.seq && live && count) {
     for (const id of ids) {
       const row = document.querySelector(`[data-approval-id="${CSS.escape(id)}"]`);
       if (!row || !row.dataset.status) continue;
-      // First the decision, which ends what can be pressed; a form that settles the outcome comes behind it.
-      refreshRow(row)
-        .then(() => row.matches("article") && redraw(row))
-        .catch(() => {});
+      (row.matches("article") ? redraw(row) : refreshRow(row)).catch(() => {});
     }
     show();
   };
