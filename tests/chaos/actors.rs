@@ -6,7 +6,8 @@ use std::net::SocketAddr;
 use serde_json::{Value, json};
 
 use crate::history::{History, Identity, State, View, What, Who, digest_of};
-use crate::mcp::{ENDPOINT, ENDPOINT_WITHOUT_WAIT, TARGET, last_message, message, plainly};
+use crate::mcp::{ENDPOINT, ENDPOINT_WITHOUT_WAIT, TARGET, message};
+use crate::over_mcp::as_plain;
 use crate::spy::Manner;
 use crate::support::gateway::Gateway;
 use crate::support::http::{Answer, Wire};
@@ -126,17 +127,6 @@ impl Kept {
 pub(crate) struct Client {
     kept: Kept,
     history: History,
-}
-
-/// The answer to an MCP call, as its plain counterpart would be.
-fn as_plain(mut answer: Answer) -> Answer {
-    assert_eq!(answer.status, 200, "{answer:?}");
-    let is_stream = answer.header("content-type") == Some("text/event-stream");
-    let (status, code, body) = plainly(&if is_stream { last_message(&answer.text()) } else { answer.json() });
-    let kind = if code.is_empty() { "application/json" } else { "application/problem+json" };
-    answer.headers.retain(|(name, _)| name != "content-type");
-    answer.headers.push(("content-type".to_owned(), kind.to_owned()));
-    Answer { status, body: body.to_string().into_bytes(), ..answer }
 }
 
 /// A call under way, on a connection of its own.
@@ -267,6 +257,15 @@ impl Waiting {
     /// The call.
     pub(crate) fn name(&self) -> &str {
         &self.call.name
+    }
+
+    /// Waits until something of the answer has come.
+    pub(crate) fn until_begun(&self) -> io::Result<()> {
+        let wire = self.client.kept.wire.as_ref().ok_or(io::ErrorKind::NotConnected)?;
+        match wire.closer().peek(&mut [0])? {
+            0 => Err(io::ErrorKind::UnexpectedEof.into()),
+            _ => Ok(()),
+        }
     }
 
     /// Waits for the answer.

@@ -23,6 +23,7 @@ mod going_down;
 mod history;
 mod kill_points;
 mod mcp;
+mod over_mcp;
 mod planted;
 mod random_kills;
 mod script;
