@@ -14,6 +14,7 @@ use crate::death::Death;
 use crate::history::{History, What, Who};
 use crate::mcp::{call_in, result};
 use crate::support::origin::{Nowhere, read_request};
+use crate::support::ports::lasting_port;
 use crate::support::wait::until_within;
 
 /// How long [`Manner::Wait`] waits at most.
@@ -78,9 +79,9 @@ pub(crate) struct Spy {
 }
 
 impl Spy {
-    /// On a free port.
+    /// On a free port, which stays its own while it refuses connections.
     pub(crate) fn start(history: History) -> Self {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
+        let listener = TcpListener::bind(("127.0.0.1", lasting_port())).expect("a free port");
         let address = listener.local_addr().expect("a bound socket has an address");
         let shared = Arc::new(Shared {
             history,

@@ -13,5 +13,7 @@ pub(crate) mod http;
 pub(crate) mod origin;
 #[path = "../it/support/people.rs"]
 pub(crate) mod people;
+#[path = "../it/support/ports.rs"]
+pub(crate) mod ports;
 #[path = "../it/support/wait.rs"]
 pub(crate) mod wait;

@@ -1,7 +1,7 @@
 //! The corpora through reverse proxies that stand in front of the gateway, configured to be as lenient as they can be. Whatever they
 //! make of the bytes, no upstream ever acts on the gated tool.
 
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -12,6 +12,7 @@ use crate::mcp::{self, Message};
 use crate::spy::Language;
 use crate::support::http::Wire;
 use crate::support::people::{Call, token};
+use crate::support::ports::lasting_port;
 use crate::support::wait::until;
 use crate::trap::{Body, Connection, Trap, index, read};
 
@@ -85,8 +86,7 @@ struct Front {
 impl Front {
     fn start(kind: Kind, gateway: SocketAddr) -> Self {
         for _ in 0..TRIES {
-            let free = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
-            let address = free.expect("a free port");
+            let address = SocketAddr::from(([127, 0, 0, 1], lasting_port()));
             let folder = TempDir::new().expect("a folder can be made");
             let child = kind.command(folder.path(), address, gateway).spawn();
             let child = child.unwrap_or_else(|error| panic!("{kind:?}: {error}; run scripts/install-test-tools.sh"));

@@ -258,21 +258,19 @@ fn the_page_fits_a_narrow_screen_and_follows_the_colour_scheme() {
         [("list", "/dashboard/approvals"), ("history", "/dashboard/approvals?view=history"), ("detail", &detail)]
     {
         browser.open(&rig.url(path));
-        assert_eq!(browser.script("return window.innerWidth"), 320);
-        assert_eq!(
-            browser.script(
-                "const { scrollWidth, clientWidth } = document.documentElement; return scrollWidth - clientWidth"
-            ),
-            0,
-            "{path} scrolls sideways"
-        );
-        let mut grounds = Vec::new();
-        for scheme in ["light", "dark"] {
-            browser.colour_scheme(scheme);
-            browser.screenshot(&format!("narrow-{name}-{scheme}"));
-            grounds.push(browser.script("return getComputedStyle(document.body).backgroundColor"));
-        }
-        assert_ne!(grounds[0], grounds[1], "{path}");
+        until_true("the page is laid out for the screen", || browser.script("return window.innerWidth") == 320);
+        until_true(&format!("{path} does not scroll sideways"), || {
+            let beyond =
+                "const { scrollWidth, clientWidth } = document.documentElement; return scrollWidth - clientWidth";
+            browser.script(beyond) == 0
+        });
+        let ground = || browser.script("return getComputedStyle(document.body).backgroundColor");
+        browser.colour_scheme("light");
+        browser.screenshot(&format!("narrow-{name}-light"));
+        let light = ground();
+        browser.colour_scheme("dark");
+        until_true(&format!("{path} is dark"), || ground() != light);
+        browser.screenshot(&format!("narrow-{name}-dark"));
     }
     waiting.hang_up();
 }

@@ -2,7 +2,6 @@
 //! found in what the block before it printed.
 
 use std::fmt::Write as _;
-use std::net::TcpListener;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -10,6 +9,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
+use crate::support::ports::lasting_port;
 use crate::support::wait::until_within;
 
 /// How long a whole example may take.
@@ -62,11 +62,7 @@ fn with_free_ports(text: &str, free: &[String]) -> String {
 fn run(example: &str) {
     let source = folder().join(example);
     let copy = TempDir::new().expect("a temporary folder can be made");
-    let listeners: Vec<TcpListener> =
-        PORTS.iter().map(|_| TcpListener::bind(("127.0.0.1", 0)).expect("a free port")).collect();
-    let port = |listener: &TcpListener| listener.local_addr().expect("bound").port().to_string();
-    let free: Vec<String> = listeners.iter().map(port).collect();
-    drop(listeners);
+    let free = PORTS.map(|_| lasting_port().to_string());
     for entry in std::fs::read_dir(&source).expect("the example is readable") {
         let path = entry.expect("readable").path();
         let text = std::fs::read_to_string(&path).expect("the example's files are text");

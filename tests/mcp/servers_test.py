@@ -5,7 +5,9 @@ The server over HTTP and the one for files speak the revisions with sessions, th
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+import random
 import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -28,9 +30,12 @@ _numbers = itertools.count(1)
 
 
 def free_port() -> int:
-    """A port that was free a moment ago, for a server that cannot choose one itself."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]
+    """A port for a server that cannot choose one itself."""
+    while True:
+        # The kernel gives out ports from 32 768 on; below, nobody comes by chance.
+        port = random.randrange(10_000, 30_000)
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
 
 
 @dataclass

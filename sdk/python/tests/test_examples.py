@@ -9,24 +9,17 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from gateway import BINARY, ROOT
+from gateway import BINARY, ROOT, free_port
 
 EXAMPLES = sorted(path.name for path in (ROOT / "examples").glob("python-*"))
 MARK = "----- end of block"
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-
-
-def free_ports(count: int) -> list[str]:
-    with contextlib.ExitStack() as stack:
-        listeners = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
-        return [str(listener.getsockname()[1]) for listener in listeners]
 
 
 def paste(folder: Path, script: str) -> str:
@@ -71,7 +64,7 @@ def paste(folder: Path, script: str) -> str:
 def test_an_example_does_what_its_page_says(example: str, tmp_path: Path) -> None:
     folder = tmp_path / example
     shutil.copytree(ROOT / "examples" / example, folder, ignore=shutil.ignore_patterns("__pycache__"))
-    ports = dict(zip(["8080", "8081"], free_ports(2), strict=True))
+    ports = {"8080": str(free_port()), "8081": str(free_port())}
     for path in folder.iterdir():
         path.write_text(re.sub("8080|8081", lambda port: ports[port[0]], path.read_text()))
     blocks = BLOCK.findall((folder / "README.md").read_text())

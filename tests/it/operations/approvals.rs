@@ -9,6 +9,7 @@ use crate::support::gateway::{Gateway, Lines, holdpoint};
 use crate::support::home::Home;
 use crate::support::origin::Nowhere;
 use crate::support::people::token;
+use crate::support::ports::lasting_port;
 use crate::support::rig::{Rig, gate_delete, repository};
 use crate::support::wait::{until, until_true};
 
@@ -197,9 +198,9 @@ fn a_long_list_is_fetched_page_by_page_and_says_where_it_goes_on() {
 
 /// With listeners that are the same after a restart.
 fn fixed_ports(mut home: Home) -> Home {
-    let free = [Nowhere::reserve(), Nowhere::reserve()].map(|nowhere| nowhere.address);
+    let listen = || format!("127.0.0.1:{}", lasting_port());
     let text = home.configuration();
-    let text = text.replacen("127.0.0.1:0", &free[0].to_string(), 1).replacen("127.0.0.1:0", &free[1].to_string(), 1);
+    let text = text.replacen("127.0.0.1:0", &listen(), 1).replacen("127.0.0.1:0", &listen(), 1);
     home.settings.whole = Some(text);
     home
 }

@@ -1,5 +1,6 @@
 //! A real Chromium, driven over WebDriver: a session of its own, in a profile of its own.
 
+use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -10,7 +11,6 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::gateway::Lines;
 use super::people::Call;
 use super::wait::until;
 
@@ -32,23 +32,7 @@ impl Browser {
     /// Starts chromedriver on a free port and a headless Chromium behind it.
     pub(crate) fn start(width: u32) -> Self {
         let profile = TempDir::new().expect("a temporary folder can be made");
-        let mut driver = Command::new("chromedriver")
-            .arg("--port=0")
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            // With the browser's processes in one group of their own, so that all of them can be ended.
-            .process_group(0)
-            .spawn()
-            .unwrap_or_else(|error| panic!("chromedriver: {error}; run scripts/install-test-tools.sh"));
-        let lines = Lines::of(driver.stdout.take().expect("its standard output is piped"));
-        let port: u16 = until("chromedriver announces its port", || {
-            lines
-                .all()
-                .iter()
-                .find_map(|line| line.split("successfully on port ").nth(1)?.trim_end_matches('.').parse().ok())
-        });
-        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        let (driver, address) = until("chromedriver announces its port", driver);
         let arguments = [
             "--headless=new".to_owned(),
             // Tests may run as root, where the sandbox does not start; the pages are our own.
@@ -180,6 +164,30 @@ impl Browser {
         std::fs::write(&path, bytes).expect("the picture can be written");
         path
     }
+}
+
+/// A chromedriver on a free port. None when it ended at once: it looks for a port that is free for one family of addresses
+/// and gives up when another program has that port in the other.
+fn driver() -> Option<(Child, SocketAddr)> {
+    let mut driver = Command::new("chromedriver")
+        .arg("--port=0")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        // With the browser's processes in one group of their own, so that all of them can be ended.
+        .process_group(0)
+        .spawn()
+        .unwrap_or_else(|error| panic!("chromedriver: {error}; run scripts/install-test-tools.sh"));
+    let said = BufReader::new(driver.stdout.take().expect("its standard output is piped"));
+    let mut lines = said.lines().map_while(Result::ok);
+    let port =
+        lines.find_map(|line| line.split("successfully on port ").nth(1)?.trim_end_matches('.').parse::<u16>().ok());
+    // What else it says is read, so that it never waits for a reader.
+    std::thread::spawn(move || lines.for_each(drop));
+    if port.is_none() {
+        driver.wait().expect("it has ended its output and can be waited for");
+    }
+    Some((driver, SocketAddr::from(([127, 0, 0, 1], port?))))
 }
 
 impl Drop for Browser {

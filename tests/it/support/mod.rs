@@ -10,6 +10,7 @@ pub(crate) mod mcp;
 pub(crate) mod mcp_origin;
 pub(crate) mod origin;
 pub(crate) mod people;
+pub(crate) mod ports;
 pub(crate) mod rig;
 pub(crate) mod rust_source;
 pub(crate) mod wait;
