@@ -23,6 +23,36 @@ fn an_identical_call_joins_the_approval_that_its_earlier_try_left_pending() {
 }
 
 #[test]
+fn what_is_approved_under_one_rule_releases_nothing_that_another_rule_asks_about() {
+    let policy = "version: 1\ndefault: block\nrules:\n  \
+                  - { id: staging, match: delete_repo, when: \"headers['x-env'] == 'staging'\", action: require_approval }\n  \
+                  - { id: production, match: delete_repo, risk: critical, action: require_approval }\n";
+    let rig = Rig::with(|home| home.policy(policy));
+    let call = |key: &str, env: &str| {
+        let body = json!({ "key": key });
+        let call = rig.bot().post("/tools/delete_repo", &body).header("prefer", "wait=0").header("x-env", env);
+        if key.is_empty() { call } else { call.header("idempotency-key", key) }
+    };
+    let ask = |key: &str, env: &str| call(key, env).send().expect(503, "approval_pending").approval();
+    let (plain, keyed) = (ask("", "staging"), ask("a-key-of-its-own", "staging"));
+    // While it is pending, and once it is approved.
+    let of_production = ask("", "production");
+    assert_ne!(of_production, plain);
+    assert_eq!(rig.alice().approval(&of_production)["rule"], "production");
+    call("a-key-of-its-own", "production").send().expect(422, "idempotency_key_reused");
+    for id in [&plain, &keyed] {
+        rig.alice().approve(id);
+    }
+    assert_eq!(ask("", "production"), of_production);
+    call("a-key-of-its-own", "production").send().expect(422, "idempotency_key_reused");
+    rig.nothing_was_sent();
+    // What they are for, they release.
+    assert_eq!(call("a-key-of-its-own", "staging").send().expect(200, "").approval(), keyed);
+    assert_eq!(call("", "staging").send().expect(200, "").approval(), plain);
+    assert_eq!(rig.deletions(), 2);
+}
+
+#[test]
 fn two_identical_calls_at_once_without_a_key_are_two_approvals() {
     let rig = Rig::start();
     let call = rig.bot().post("/tools/delete_repo", &repository());

@@ -32,6 +32,9 @@ pub enum Attachment<'a> {
 ///
 /// A key says more than a fingerprint: it is looked at first. Two calls with two different keys are two calls, even
 /// when they are identical; only a rejection is remembered across keys, or a new key would ask again at once.
+///
+/// A rule may go by what a fingerprint leaves out: a header, the time, what a server says of a tool. So what people decide under one
+/// rule says nothing about a call that another rule asks them about.
 pub fn choose<'a>(new: &Approval, same: &'a [Approval], now: Timestamp) -> Attachment<'a> {
     let mut newest: Vec<&Approval> = same.iter().filter(|old| old.subject.agent == new.subject.agent).collect();
     newest.sort_by_key(|old| std::cmp::Reverse((old.created_at, old.id)));
@@ -64,6 +67,7 @@ pub fn taken_over<'a>(new: &Approval, same: &'a [Approval]) -> impl Iterator<Ite
 /// What an approval with the same key means; `None` when it does not stand any more and the key is free again.
 fn by_key<'a>(new: &Approval, old: &'a Approval, now: Timestamp) -> Option<Attachment<'a>> {
     let identical = old.subject.fingerprint == new.subject.fingerprint;
+    let asked_alike = same_question(new, old);
     match (&new.subject.kind, &old.subject.kind) {
         // An action has no end after which it could be asked for again: the key names it for good.
         (SubjectKind::Action, SubjectKind::Action) if identical => return Some(Attachment::Standing(old)),
@@ -71,6 +75,7 @@ fn by_key<'a>(new: &Approval, old: &'a Approval, now: Timestamp) -> Option<Attac
         (SubjectKind::Action | SubjectKind::Call(_), SubjectKind::Call(_)) => {}
     }
     let found = match standing(old, now)? {
+        Standing::Pending | Standing::Grant if !asked_alike => Attachment::KeyReused(old),
         Standing::Pending => Attachment::Pending(old),
         Standing::Grant => Attachment::Grant(old),
         Standing::Rejected => Attachment::Remembered(old),
@@ -83,7 +88,7 @@ fn by_fingerprint<'a>(new: &Approval, old: &'a Approval, call: &HeldCall, now: T
     let other_key = new.subject.idempotency_key.is_some() && old.subject.idempotency_key.is_some();
     // Several MCP clients give up without closing the stream: whoever asks again cannot be told from whoever asks beside.
     let joins = old.caller.waiting == 0 || call.protocol == Protocol::Mcp;
-    let free = joins && !other_key;
+    let free = joins && !other_key && same_question(new, old);
     // Whoever asks the gateway to send the call itself must not wait on an approval that only a live request uses.
     let release = call.release;
     let would_run = release == ReleaseMode::Attached || old.call().is_some_and(|call| call.release == release);
@@ -97,6 +102,12 @@ fn by_fingerprint<'a>(new: &Approval, old: &'a Approval, call: &HeldCall, now: T
 
 fn shares_key(new: &Approval, old: &Approval) -> bool {
     new.subject.idempotency_key.is_some() && new.subject.idempotency_key == old.subject.idempotency_key
+}
+
+/// Whether one rule asks for both. By another policy the rule may read otherwise by now: then its id says that it is the same.
+fn same_question(new: &Approval, old: &Approval) -> bool {
+    let (new, old) = (&new.terms, &old.terms);
+    new.rule == old.rule && (new.policy_revision != old.policy_revision || new.rule_digest == old.rule_digest)
 }
 
 /// What a call's approval still means for an identical call.

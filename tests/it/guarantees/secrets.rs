@@ -30,6 +30,23 @@ fn stream(rig: &Rig) -> String {
 }
 
 #[test]
+fn what_a_condition_cannot_compute_with_is_not_quoted_in_the_trail() {
+    let policy = "version: 1\ndefault: block\nrules:\n  - { id: odd, match: delete_repo, when: \"args.pin + 1 > 5\", \
+                  action: require_approval, approval: { redact: [ /args/pin ] } }\n";
+    let rig = Rig::with(|home| home.policy(policy));
+    // Text where a number is added to, a number that is too large, and one that becomes too large.
+    for pin in [json!("98765432109876543210987"), json!(98_765_432_109_876_543_210_987_f64), json!(i64::MAX)] {
+        let answer = rig.bot().post("/tools/delete_repo", &json!({ "pin": pin })).header("prefer", "wait=0").send();
+        answer.expect(503, "approval_pending");
+    }
+    let trail = rig.alice().call("GET", "/v1/audit").send().expect(200, "").text();
+    assert_eq!(trail.matches("\"condition_failed\"").count(), 3, "{trail}");
+    for secret in ["987654321", "9223372036854775807"] {
+        assert!(!trail.contains(secret), "{trail}");
+    }
+}
+
+#[test]
 fn redacted_values_of_a_held_call_reach_the_upstream_and_nothing_else() {
     let settings = "hold: 30s, summary: \"Use ${args.a.b.c.d.secret} on ${args.repo}\", \
                     redact: [ /args/a/b/c/d/secret, /query/token ]";

@@ -1,3 +1,4 @@
+use super::super::Terms;
 use super::super::samples::{
     action, approved, at, detached, failed, nobody_waits, other_call, parked, rejected, releasing, resolved, succeeded,
     unknown, with_key,
@@ -44,6 +45,37 @@ fn an_identical_call_without_a_key_joins_what_nobody_waits_for() {
     check(&new, rejected(), 10, "remembered");
     check(&new, rejected(), 9, "ask");
     check(&new, nobody_waits(Approval { state: State::Expired { at: at(100) }, ..parked(1) }), 101, "ask");
+}
+
+#[test]
+fn a_call_joins_nothing_that_another_rule_asked_about() {
+    let under = |approval: Approval, rule: &str, digest: &str, revision: &str| {
+        let terms = Terms {
+            rule: rule.to_owned(),
+            rule_digest: Some(digest.to_owned()),
+            policy_revision: revision.to_owned(),
+            ..approval.terms
+        };
+        Approval { terms, ..approval }
+    };
+    let new = under(parked(2), "gate", "d1", "r1");
+    // Another rule; the same rule, changed; two rules of one name in one policy.
+    for (rule, digest, revision, joins) in [
+        ("other", "d2", "r1", false),
+        ("gate", "d2", "r0", true),
+        ("gate", "d2", "r1", false),
+        ("other", "d1", "r0", false),
+    ] {
+        let old = |approval| under(nobody_waits(approval), rule, digest, revision);
+        check(&new, old(parked(1)), 20, if joins { "pending" } else { "ask" });
+        check(&new, old(approved(Execution::Held)), 20, if joins { "grant" } else { "ask" });
+        check(&new, old(rejected()), 20, "remembered");
+        let (new, keyed) = (with_key(new.clone(), "k"), |approval| with_key(old(approval), "k"));
+        check(&new, keyed(parked(1)), 20, if joins { "pending" } else { "key reused" });
+        check(&new, keyed(approved(Execution::Held)), 20, if joins { "grant" } else { "key reused" });
+        check(&new, keyed(approved(succeeded())), 20, "spent");
+        check(&new, keyed(parked(1)), 100, "ask");
+    }
 }
 
 #[test]

@@ -10,7 +10,7 @@ use std::sync::{Arc, LazyLock};
 
 use cel::common::ast::IdedExpr;
 use cel::objects::Key;
-use cel::{Context, Env};
+use cel::{Context, Env, ExecutionError};
 use chrono::DateTime;
 
 use super::EvalError;
@@ -84,7 +84,7 @@ impl Interpreted {
         match cel::Value::resolve(&self.expression, &context) {
             Ok(cel::Value::Bool(value)) => Ok(value),
             Ok(other) => Err(EvalError::NotBool { what: "the condition".to_owned(), kind: interpreted_kind(&other) }),
-            Err(error) => Err(EvalError::Interpreter(short(&error.to_string()))),
+            Err(error) => Err(EvalError::Interpreter(told(&error))),
         }
     }
 
@@ -158,15 +158,18 @@ fn convert_number(number: &Number<'_>) -> Result<cel::Value, EvalError> {
     if let Ok(integer) = digits.parse::<u64>() {
         return Ok(cel::Value::UInt(integer));
     }
-    let inexact = || EvalError::InexactNumber { digits: short(digits) };
-    let double = digits.parse::<f64>().map_err(|_| inexact())?;
+    let double = digits.parse::<f64>().map_err(|_| EvalError::InexactNumber)?;
     let same = |text: String| Number::from_checked(text).compare(number) == Ordering::Equal;
     // Saturates for doubles beyond the range, which the comparison then tells apart.
     let integer = double as i64;
     if number.is_integral() && same(integer.to_string()) {
         return Ok(cel::Value::Int(integer));
     }
-    if double.is_finite() && same(format!("{double:?}")) { Ok(cel::Value::Float(double)) } else { Err(inexact()) }
+    if double.is_finite() && same(format!("{double:?}")) {
+        Ok(cel::Value::Float(double))
+    } else {
+        Err(EvalError::InexactNumber)
+    }
 }
 
 fn text(value: &str) -> cel::Value {
@@ -193,11 +196,26 @@ fn interpreted_kind(value: &cel::Value) -> &'static str {
     }
 }
 
-/// Messages of the interpreter may quote the arguments; keep them short, since they go to the trail.
-fn short(message: &str) -> String {
-    const CHARACTERS_MAX: usize = 120;
-    match message.char_indices().nth(CHARACTERS_MAX) {
-        Some((end, _)) => format!("{}…", &message[..end]),
-        None => message.to_owned(),
+/// The interpreter's own words quote the arguments, and these go to the trail, redacted or not: only the kind is told.
+fn told(error: &ExecutionError) -> &'static str {
+    match error {
+        ExecutionError::NoSuchKey(_) => "a member that the condition reads is missing",
+        ExecutionError::IndexOutOfBounds(_) => "an index is beyond the end of its list",
+        ExecutionError::UnsupportedIndex(..) => "something is indexed that cannot be, or by what is no index",
+        ExecutionError::NoSuchOverload(_)
+        | ExecutionError::UnsupportedBinaryOperator(..)
+        | ExecutionError::UnexpectedType { .. }
+        | ExecutionError::UnsupportedTargetType { .. }
+        | ExecutionError::NotSupportedAsMethod { .. } => {
+            "an operator or function is applied to a kind of value that it does not take"
+        }
+        ExecutionError::ValuesNotComparable(..) => "two values that have no order are compared",
+        ExecutionError::DivisionByZero(_) | ExecutionError::RemainderByZero(_) => "something is divided by zero",
+        ExecutionError::Overflow(..) => "a result is too large to be computed with exactly",
+        ExecutionError::UnsupportedKeyType(_) | ExecutionError::DuplicateKey(_) => {
+            "an object is built with keys that it cannot have"
+        }
+        ExecutionError::FunctionError { .. } => "a function could not work with the value that it was given",
+        _ => "the condition could not be computed",
     }
 }

@@ -106,12 +106,9 @@ pub enum EvalError {
         /// Where it is looked for.
         container: &'static str,
     },
-    /// A number that the interpreter would have to round.
-    #[error("the number {digits} cannot be computed with exactly")]
-    InexactNumber {
-        /// The digits, shortened.
-        digits: String,
-    },
+    /// A number that the interpreter would have to round. Which one is not said: it may be one that is redacted.
+    #[error("a number among the arguments cannot be computed with exactly")]
+    InexactNumber,
     /// More values than [`INTERPRETED_VALUES_MAX`].
     #[error("the arguments have more than {INTERPRETED_VALUES_MAX} values, too many for this condition")]
     TooManyValues,
@@ -121,9 +118,9 @@ pub enum EvalError {
     /// The body was needed and not read.
     #[error("the body was not read")]
     Unread,
-    /// The interpreter's own words.
+    /// What the interpreter could not do.
     #[error("{0}")]
-    Interpreter(String),
+    Interpreter(&'static str),
 }
 
 impl Condition {

@@ -137,7 +137,7 @@ fn everything_else_is_interpreted_and_still_exact() {
 
 #[test]
 fn what_cannot_be_evaluated_says_why() {
-    let args = r#"{"amount": "100", "huge": 1234567890123456789012345, "list": [1]}"#;
+    let args = r#"{"amount": "100", "huge": 1234567890123456789012345, "list": [1], "n": 77, "word": "x"}"#;
     for (source, reason) in [
         ("args.missing == 1", "`args.missing` is missing"),
         ("args.a.b.c == 1", "`args.a` is missing"),
@@ -148,7 +148,11 @@ fn what_cannot_be_evaluated_says_why() {
         ("query.twice == '1'", "`query.twice` is given more than once"),
         ("query.nope == '1'", "`query.nope` is missing"),
         ("args.list.startsWith('x')", "`args.list` is a list, not text"),
-        ("args.huge + 1 > 0", "the number 1234567890123456789012345 cannot be computed with exactly"),
+        ("args.huge + 1 > 0", "a number among the arguments cannot be computed with exactly"),
+        ("args.amount + 1 > 50", "an operator or function is applied to a kind of value that it does not take"),
+        ("args.n * 9223372036854775807 > 0", "a result is too large to be computed with exactly"),
+        ("args.n / (args.n - args.n) == 1", "something is divided by zero"),
+        ("int(args.word) == 1", "a function could not work with the value that it was given"),
         ("args.missing == 1 || false", "`args.missing` is missing"),
         ("!(args.missing == 1)", "`args.missing` is missing"),
     ] {
