@@ -213,8 +213,13 @@ impl<'a> Entry<'a> {
         }
     }
 
-    /// What a reviewer is shown and what is fixed, for a call to be parked.
-    pub async fn order(&self, verdict: &Verdict<'_>, body: Body<'_>) -> Result<(RuleTerms, Shown), Error> {
+    /// What a reviewer is shown and what is fixed, for a call to be parked. `beside`: what an MCP call asks for beside its arguments.
+    pub async fn order(
+        &self,
+        verdict: &Verdict<'_>,
+        body: Body<'_>,
+        beside: Option<String>,
+    ) -> Result<(RuleTerms, Shown), Error> {
         self.count(verdict);
         self.note(verdict).await?;
         let settings = verdict.approval();
@@ -223,7 +228,7 @@ impl<'a> Entry<'a> {
             (settings.summary.as_ref().map(|summary| summary.render(view, &redaction)), redaction)
         });
         let summary = summary.unwrap_or_else(|| self.plain_summary());
-        let preview = self.preview(&redaction, body);
+        let preview = self.preview(&redaction, body, beside);
         let target = self.shown_target(&redaction);
         let tool = self.tool.as_ref().map(|tool| CalledTool::new(tool.name, &tool.standing));
         Ok((terms(self.policy, verdict), Shown { summary, preview, target, tool }))
@@ -247,7 +252,7 @@ impl<'a> Entry<'a> {
     }
 
     /// The input for the reviewer, redacted: order and digits as written. What is different about the tool's definition stands first.
-    fn preview(&self, redaction: &Redaction, body: Body<'_>) -> String {
+    fn preview(&self, redaction: &Redaction, body: Body<'_>, beside: Option<String>) -> String {
         let mut parts = Vec::new();
         if let Some(ToolOfCall { standing: Standing::Unaccepted(change), .. }) = &self.tool {
             let change =
@@ -257,6 +262,7 @@ impl<'a> Entry<'a> {
         if let Body::Read(value) = body {
             parts.push(format!("\"args\":{}", redaction.apply(value)));
         }
+        parts.extend(beside.map(|params| format!("\"params\":{params}")));
         let query = self.call.target.query_pairs();
         if !query.is_empty() {
             let shown = |(name, value): (&str, &str)| {

@@ -265,7 +265,7 @@ impl Proxy {
                 VerdictKind::Allowed | VerdictKind::Audit => Act::Send(entry.admit(&verdict).await?),
                 VerdictKind::WaitingForApproval => {
                     let patience = context.patience(verdict.approval().hold, surface);
-                    let (rule, shown) = entry.order(&verdict, body).await?;
+                    let (rule, shown) = entry.order(&verdict, body, None).await?;
                     Act::Park(Box::new((rule, shown)), patience)
                 }
             }

@@ -269,7 +269,7 @@ async fn call(gate: Gate, request: HeldRequest) -> Done {
                 return Done::Passed;
             }
             VerdictKind::WaitingForApproval => {
-                let (rule, shown) = entry.order(&verdict, Body::Read(&value)).await.expect("is written");
+                let (rule, shown) = entry.order(&verdict, Body::Read(&value), None).await.expect("is written");
                 let request = request.clone();
                 Order { request, rule, shown, idempotency_key: None, trace_id: None, patience: Patience::Wait(SOON) }
             }

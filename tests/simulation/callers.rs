@@ -212,7 +212,7 @@ pub(crate) async fn ask(
                 entry.deny(&verdict).await;
                 return Ok(Answer::Blocked);
             }
-            VerdictKind::WaitingForApproval => entry.order(&verdict, body).await?,
+            VerdictKind::WaitingForApproval => entry.order(&verdict, body, None).await?,
         }
     };
     let (rule, shown) = order;

@@ -14,7 +14,7 @@ mod result;
 mod revision;
 pub mod sse;
 
-pub use binding::binding;
+pub use binding::{STATE_PREFIX, binding, bound_beside_arguments};
 pub use fault::{Fault, FaultKind};
 pub use headers::{SESSION, VERSION, check_given_names, check_method, check_names, check_version};
 pub use message::{Id, Message, ToolCall, is_response_to, is_tool_name, read};

@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::Response;
 
+use crate::domain::call::Fingerprint;
 use crate::domain::policy::{CompiledPolicy, Decision, HOLD_DEFAULT, VerdictKind};
 use crate::domain::value::Value;
 use crate::gate::held::HeldRequest;
@@ -14,7 +15,7 @@ use crate::gate::parking::{Entered, Held, Order, Patience, RuleTerms};
 use crate::gate::release::{Permit, admit_continuation};
 use crate::problem::{APPROVAL_HEADER, Problem};
 use crate::protocol::json;
-use crate::protocol::mcp::{Id, Revision, TASKS_EXTENSION, ToolCall};
+use crate::protocol::mcp::{Id, Revision, TASKS_EXTENSION, ToolCall, bound_beside_arguments};
 use crate::protocol::trace::TraceParent;
 use crate::telemetry::stopwatch::Stopwatch;
 
@@ -29,6 +30,7 @@ use super::hold::Hold;
 use super::inflight::Cancellable;
 use super::kept::Kept;
 use super::rewrite::Rewrite;
+use super::rounds::State;
 use super::{Post, Refused, check_headers};
 use super::{rounds, tasks};
 
@@ -100,10 +102,9 @@ impl Proxy {
             }
         };
         if let Some(state) = &round {
-            let servers = state.sent().flatten();
-            post.request.body = rounds::with_state(post.body(), servers).or(post.request.body);
+            post.request.body = rounds::with_state(post.body(), state.sent()).or(post.request.body);
         }
-        let act = match self.judge_call(policy, &post, &call).await {
+        let act = match self.judge_call(policy, &post, &call, params).await {
             Ok(act) => act,
             Err(refusal) if refusal.is_ours() => return Ok(about.answer(refusal.into_problem())),
             Err(refusal) => return Err(refusal.into()),
@@ -111,8 +112,10 @@ impl Proxy {
         post.upstream.metrics.overhead(watch.elapsed());
         match act {
             Act::Answer(problem) => Ok(about.answer(problem)),
-            Act::Send(_) | Act::Park(..) if round.as_ref().is_some_and(|state| state.sent().is_some()) => {
-                Ok(self.go_on(post, &about).await)
+            Act::Send(_) | Act::Park(..)
+                if let Some(approved) = round.as_ref().filter(|state| state.sent().is_some()).map(State::call) =>
+            {
+                Ok(self.go_on(post, &about, approved).await)
             }
             Act::Hidden => Ok(answer::unknown_tool(id, call.name)),
             Act::Send(permit) => {
@@ -185,7 +188,13 @@ impl Proxy {
         entry.for_tool(call.name, standing, self.gate.on_tool_change(upstream))
     }
 
-    async fn judge_call(&self, policy: &CompiledPolicy, post: &Post, call: &ToolCall<'_>) -> Result<Act, Refusal> {
+    async fn judge_call(
+        &self,
+        policy: &CompiledPolicy,
+        post: &Post,
+        call: &ToolCall<'_>,
+        params: Option<&Value<'_>>,
+    ) -> Result<Act, Refusal> {
         let entry = self.entry_of(policy, post, call, &post.request.tool);
         if let Some(key) = call.arguments.and_then(|args| entry.confusable_key(args)) {
             return Err(Refusal::variant(&key));
@@ -205,9 +214,10 @@ impl Proxy {
         Ok(match verdict.kind {
             VerdictKind::Blocked => Act::Answer(plain::blocked(&entry.deny(&verdict).await)),
             VerdictKind::Allowed | VerdictKind::Audit => Act::Send(entry.admit(&verdict).await?),
-            VerdictKind::WaitingForApproval => {
-                Act::Park(Box::new(entry.order(&verdict, body).await?), verdict.approval().hold)
-            }
+            VerdictKind::WaitingForApproval => Act::Park(
+                Box::new(entry.order(&verdict, body, bound_beside_arguments(params)).await?),
+                verdict.approval().hold,
+            ),
         })
     }
 
@@ -311,9 +321,8 @@ impl Proxy {
     }
 
     /// Sends on the answer to a server's question about a call that was approved and sent.
-    async fn go_on(&self, post: Post, about: &About) -> Response<AnswerBody> {
-        let (upstream, agent, fingerprint) =
-            (post.upstream.clone(), post.request.agent.clone(), post.request.fingerprint());
+    async fn go_on(&self, post: Post, about: &About, fingerprint: Fingerprint) -> Response<AnswerBody> {
+        let (upstream, agent) = (post.upstream.clone(), post.request.agent.clone());
         let sent = upstream::send(admit_continuation(), &upstream, post.outgoing()).await;
         let response = sent.unwrap_or_else(|problem| about.answer(problem));
         let edit = self.rounds.carry(self.gate.clone(), agent, String::new(), fingerprint);

@@ -22,14 +22,12 @@ use crate::domain::value;
 use crate::gate::Gate;
 use crate::problem::Problem;
 use crate::protocol::json;
-use crate::protocol::mcp as protocol;
+use crate::protocol::mcp::{self as protocol, STATE_PREFIX};
 
 use super::super::answer as plain;
 use super::answer::About;
 use super::rewrite::Edit;
 
-/// What the gateway's states begin with; every other one is the upstream's.
-const PREFIX: &str = "hp1.";
 /// Requests that one held call may take: clients stop at ten.
 pub(super) const ROUNDS_MAX: u32 = 9;
 /// How long one of them keeps its caller at most: below the minute after which clients give up.
@@ -78,6 +76,11 @@ impl State {
         self.sent.as_ref().map(Option::as_deref)
     }
 
+    /// The call that it belongs to.
+    pub(super) const fn call(&self) -> Fingerprint {
+        self.fingerprint
+    }
+
     /// How many requests the call has taken so far.
     pub(super) const fn round(&self) -> u32 {
         self.round
@@ -86,7 +89,7 @@ impl State {
 
 /// Whether the gateway gave this state out.
 pub(super) fn is_ours(state: &str) -> bool {
-    state.starts_with(PREFIX)
+    state.starts_with(STATE_PREFIX)
 }
 
 impl Rounds {
@@ -98,7 +101,7 @@ impl Rounds {
         let text = serde_json::to_vec(state).expect("a state has no failing serialiser");
         let sealed = gate.seal_for(agent, &text)?;
         self.current.insert(state.key(), (state.round, state.until));
-        Ok(format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(sealed)))
+        Ok(format!("{STATE_PREFIX}{}", URL_SAFE_NO_PAD.encode(sealed)))
     }
 
     /// Opens a state, and uses it up.
@@ -106,7 +109,8 @@ impl Rounds {
     /// # Errors
     /// When it is not good for this call of this agent.
     pub(super) fn take(&self, gate: &Gate, agent: &AgentId, text: &str, call: Fingerprint) -> Result<State, BadState> {
-        let sealed = text.strip_prefix(PREFIX).and_then(|text| URL_SAFE_NO_PAD.decode(text).ok()).ok_or(BadState)?;
+        let sealed =
+            text.strip_prefix(STATE_PREFIX).and_then(|text| URL_SAFE_NO_PAD.decode(text).ok()).ok_or(BadState)?;
         let opened = gate.open_for(agent, &sealed).ok_or(BadState)?;
         let state: State = serde_json::from_slice(&opened).map_err(|_| BadState)?;
         if gate.now() >= state.until || state.fingerprint != call {
@@ -167,14 +171,15 @@ impl Rounds {
     }
 }
 
-/// The message as the server is to get it: with its own state in place of the gateway's.
-pub(super) fn with_state(body: &[u8], state: Option<&str>) -> Option<Bytes> {
+/// The message as the server is to get it: with its own state in place of the gateway's. Where the gateway asked nothing but to come
+/// back, there is nothing to answer.
+pub(super) fn with_state(body: &[u8], sent: Option<Option<&str>>) -> Option<Bytes> {
     let mut message = json::read(body, &json::Limits::default()).ok()?;
     if let value::Value::Object(members) = &mut message
         && let Some((_, value::Value::Object(params))) = members.iter_mut().find(|(key, _)| key == "params")
     {
-        params.retain(|(key, _)| key != "requestState");
-        if let Some(state) = state {
+        params.retain(|(key, _)| key != "requestState" && (sent.is_some() || key != "inputResponses"));
+        if let Some(state) = sent.flatten() {
             params.push(("requestState".into(), value::Value::String(state.to_owned().into())));
         }
     }

@@ -101,6 +101,50 @@ fn a_servers_question_about_an_approved_call_is_answered_under_the_same_approval
 }
 
 #[test]
+fn h25_answers_to_a_question_that_nobody_asked_are_another_call_and_the_reviewer_sees_them() {
+    let rig = short_rounds();
+    let client = rig.client().stateless();
+    asked_again(&client.delete(&json!(1)).send().json());
+    let approved = rig.gateway.one_pending();
+    rig.alice().approve(&approved);
+    let answers = json!({ "confirm": { "action": "accept", "content": { "amount": 1_000_000 } } });
+    let mut params = json!({ "name": "delete_repo", "arguments": repository(), "inputResponses": answers });
+    let send = |id: u64, params: &Value| client.request(&json!(id), "tools/call", params).send().json();
+    // Without a state, and with one that the gateway has not made.
+    let state = asked_again(&send(2, &params));
+    let asked = rig.gateway.one_pending();
+    assert_ne!(asked, approved);
+    assert_eq!(rig.alice().approval(&asked)["input"]["params"]["inputResponses"], answers);
+    params["requestState"] = json!("a state of the caller's choice");
+    asked_again(&send(3, &params));
+    assert_eq!(rig.gateway.pending(2).len(), 2);
+    assert_eq!(rig.deletions(), 0);
+    // With the gateway's own for a call that is held, they are answers to nothing: what is sent is what was approved.
+    rig.alice().reject(&asked, "Not with these.");
+    params =
+        json!({ "name": "delete_repo", "arguments": repository(), "requestState": state, "inputResponses": answers });
+    assert_eq!(send(4, &params)["error"]["code"], -32602, "the state belongs to the call with the answers");
+    assert_eq!(client.delete(&json!(5)).send().json()["result"]["content"][0]["text"], "done");
+    assert_eq!(rig.deletions(), 1);
+    assert!(rig.origin.calls("delete_repo")[0].json()["params"].get("inputResponses").is_none());
+}
+
+#[test]
+fn answers_that_come_with_a_held_calls_state_are_not_sent() {
+    let rig = short_rounds();
+    let client = rig.client().stateless();
+    let state = asked_again(&client.delete(&json!(1)).send().json());
+    rig.alice().approve(&rig.gateway.one_pending());
+    let params = json!({ "name": "delete_repo", "arguments": repository(), "requestState": state, "inputResponses": { "k": {} } });
+    assert_eq!(client.request(&json!(2), "tools/call", &params).send().json()["result"]["content"][0]["text"], "done");
+    let sent = rig.origin.calls("delete_repo");
+    assert_eq!(sent.len(), 1);
+    for member in ["inputResponses", "requestState"] {
+        assert!(sent[0].json()["params"].get(member).is_none(), "{member}");
+    }
+}
+
+#[test]
 fn a_stream_that_broke_goes_on_where_it_was() {
     let rig = McpRig::parking("hold: 30s");
     let (stream, approval) = rig.hold(&rig.client().delete(&json!("a")));

@@ -4,7 +4,7 @@ use proptest::prelude::{Strategy, any, prop};
 use proptest::{prop_assert_eq, prop_assert_ne, prop_oneof, proptest};
 use serde_json::{Map, Value as Json, json};
 
-use super::super::binding;
+use super::super::{binding, bound_beside_arguments};
 use super::with;
 
 fn bound(params: &str) -> String {
@@ -24,10 +24,21 @@ fn members_of_the_one_request_do_not_bind() {
         r#"{"name":"delete_repo","arguments":{"repo":"a","n":1},"_meta":{}}"#,
         r#"{"_meta":{"progressToken":1},"name":"delete_repo","arguments":{"repo":"a","n":1}}"#,
         r#"{ "name":"delete_repo", "arguments" : {"repo":"\u0061","n":1} }"#,
-        r#"{"name":"delete_repo","arguments":{"repo":"a","n":1},"task":{"ttl":5},"requestState":"s","inputResponses":{"k":{}}}"#,
+        r#"{"name":"delete_repo","arguments":{"repo":"a","n":1},"task":{"ttl":5},"requestState":"hp1.s","inputResponses":{"k":{}}}"#,
     ] {
         assert_eq!(bound(volatile), plain, "{volatile}");
     }
+}
+
+#[test]
+fn a_reviewer_sees_all_that_binds() {
+    let beside = |params: &str| with(params, |params| bound_beside_arguments(Some(params)));
+    assert_eq!(beside(CALL), None);
+    assert_eq!(beside(r#"{"name":"a","_meta":{"progressToken":1},"task":{}}"#), None);
+    let told = beside(
+        r#"{"name":"a","arguments":{"b":1},"inputResponses":{"ok":true},"_meta":{"tenant":"x","progressToken":1}}"#,
+    );
+    assert_eq!(told.as_deref(), Some(r#"{"inputResponses":{"ok":true},"_meta":{"tenant":"x"}}"#));
 }
 
 #[test]
@@ -48,6 +59,11 @@ fn everything_else_binds() {
         r#"{"name":"delete_repo","arguments":{"repo":"a","n":1},"_meta":{"progresstoken2":1}}"#,
         r#"{"name":"delete_repo","arguments":{"repo":"a","n":1},"_meta":{"io.modelcontextprotocol.evil/x":1}}"#,
         r#"{"name":"delete_repo","arguments":{"repo":"a","n":1},"_meta":{"dev.holdpoint":1}}"#,
+        // Answers to questions, and states, that the gateway has not tied to a call.
+        r#"{"name":"delete_repo","arguments":{"repo":"a","n":1},"inputResponses":{"k":{}}}"#,
+        r#"{"name":"delete_repo","arguments":{"repo":"a","n":1},"requestState":"s"}"#,
+        r#"{"name":"delete_repo","arguments":{"repo":"a","n":1},"requestState":"s","inputResponses":{"k":{}}}"#,
+        r#"{"name":"delete_repo","arguments":{"repo":"a","n":1},"requestState":{"a":"hp1."},"inputResponses":{"k":{}}}"#,
         // Members that this gateway does not know.
         r#"{"name":"delete_repo","arguments":{"repo":"a","n":1},"mode":"hard"}"#,
         r#"{"name":"delete_repo","arguments":{"repo":"a","n":1},"progressToken":"p"}"#,
