@@ -99,6 +99,9 @@ impl<'s> Recognised<'s> {
         let noted = head.noted;
         let destination = surface.routes.find(head.target).map_err(|target| known(Refusal::no_route(target.path())))?;
         let tool = match destination.upstream.mcp {
+            Some(_) if !destination.is_mcp_endpoint() => {
+                return Err(known(Refusal::below_mcp_endpoint(destination.target.path())));
+            }
             // Named by its body.
             Some(_) => Cow::Borrowed(""),
             None => destination.tool(method.as_str()).map_err(|near| known(Refusal::from(near)))?,

@@ -40,6 +40,12 @@ impl Refusal {
         Self::new(RejectReason::NoRoute, Code::NoRoute, detail)
     }
 
+    pub(super) fn below_mcp_endpoint(path: &str) -> Self {
+        let detail =
+            format!("an MCP upstream is one endpoint, and nothing below it is reached: `{}`", path.escape_debug());
+        Self::new(RejectReason::NoRoute, Code::NoRoute, detail)
+    }
+
     pub(super) fn idempotency_key() -> Self {
         let detail = "send `Idempotency-Key` once, with 1 to 255 visible characters";
         Self::new(RejectReason::Header, Code::InvalidRequest, detail)

@@ -153,6 +153,12 @@ pub(super) fn well_known(path: &str) -> Option<(&'static str, &str)> {
 }
 
 impl<'r> Destination<'r> {
+    /// Whether the target is what is spoken to as an MCP server: the upstream's URL itself, or a document that is only read. Most of
+    /// what goes there is not judged, so nothing else on that host may be reached.
+    pub fn is_mcp_endpoint(&self) -> bool {
+        self.target.path() == "/" || well_known(self.target.path()).is_some()
+    }
+
     /// The tool's name: the mapped one, or `<upstream>:<METHOD> <path>`.
     ///
     /// # Errors

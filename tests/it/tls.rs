@@ -9,6 +9,7 @@ use serde_json::Value;
 use crate::support::certificates::{Ca, with_tls};
 use crate::support::gateway::{Gateway, Lines, holdpoint, serve};
 use crate::support::home::Home;
+use crate::support::mcp_origin::McpOrigin;
 use crate::support::origin::Origin;
 use crate::support::people::token;
 use crate::support::wait::{until, until_true};
@@ -93,6 +94,34 @@ fn both_listeners_serve_tls_and_only_clients_with_a_certificate_reach_the_proxy(
     Ca::new(&home).issue(&home, "server");
     until_true("the new certificate is shown", || status(&root, &[], &format!("https://{admin}/readyz")) == Some(200));
     assert_eq!(status(&home.path("old.pem"), &[], &format!("https://{admin}/readyz")), None);
+}
+
+#[test]
+fn requests_without_a_body_reach_an_mcp_server_over_http_2_as_well() {
+    let origin = McpOrigin::start();
+    let mut home = Home::mcp(origin.address);
+    let ca = Ca::new(&home);
+    ca.issue(&home, "server");
+    let own = "cert: server.pem, key: server.key";
+    home.settings.whole = Some(with_tls(
+        &home,
+        &format!("proxy: {{ listen: \"127.0.0.1:0\", tls: {{ {own} }} }}"),
+        &format!("admin: {{ listen: \"127.0.0.1:0\", tls: {{ {own} }} }}"),
+    ));
+    let served = Served::start(&home);
+    let (root, url) = (home.path("ca.pem"), format!("https://{}/mcp", served.address("proxy")));
+    let bearer = format!("Authorization: Bearer {}", token("bot"));
+    for version in ["--http1.1", "--http2"] {
+        let ask = |rest: &[&str]| status(&root, &[&[version, "-H", &bearer], rest].concat(), &url);
+        for method in ["GET", "DELETE", "OPTIONS"] {
+            let before = origin.hits().len();
+            let told = ask(&["-X", method]);
+            assert_eq!(origin.hits().len(), before + 1, "{version} {method}: {told:?}");
+        }
+        let before = origin.hits().len();
+        assert_eq!(ask(&["-X", "DELETE", "-d", "x"]), Some(405), "{version}: a body is none of its business");
+        assert_eq!(origin.hits().len(), before);
+    }
 }
 
 #[test]

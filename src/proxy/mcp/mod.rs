@@ -29,6 +29,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{ACCEPT, ACCEPT_ENCODING, HeaderMap, HeaderValue};
 use http::{Method, Response};
+use http_body::Body as _;
 use tracing::{Instrument as _, Span};
 
 use crate::domain::audit::Actor;
@@ -175,7 +176,7 @@ impl Proxy {
             }
             // An event stream, the end of a session, a browser's question: nothing is called by these.
             Method::GET | Method::DELETE | Method::OPTIONS | Method::HEAD
-                if call.framing == Framing::Absent
+                if has_no_body(&call)
                     && (call.method != Method::DELETE || well_known(call.target.path()).is_none()) =>
             {
                 if call.method == Method::GET
@@ -299,6 +300,15 @@ impl Proxy {
     fn cancel_held(&self, post: &Post, params: Option<&Value<'_>>) -> bool {
         let id = params.and_then(|params| params.member("requestId")).and_then(Id::of);
         id.is_some_and(|id| self.in_flight.cancel(&post.request.agent, &post.upstream.name, post.session(), &id))
+    }
+}
+
+/// Over HTTP/2 only the end of the stream says so.
+fn has_no_body(call: &Unread) -> bool {
+    match call.framing {
+        Framing::Absent => true,
+        Framing::Stream => call.body.is_end_stream(),
+        Framing::Chunked | Framing::Length(_) => false,
     }
 }
 

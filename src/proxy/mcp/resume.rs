@@ -98,10 +98,12 @@ impl Proxy {
             Ok(None) => return unknown(),
             Err(error) => return about.answer(Problem::from(error)),
         };
-        let upstream = call.upstream.clone();
-        if waiting.request().is_none_or(|request| request.upstream != upstream.name) {
+        // The one server of the route, or one of several.
+        let mut servers = call.several.as_deref().unwrap_or(std::slice::from_ref(&call.upstream)).iter();
+        let held = waiting.request();
+        let Some(upstream) = held.and_then(|held| servers.find(|server| server.name == held.upstream)).cloned() else {
             return unknown();
-        }
+        };
         let session = call.headers.get(crate::protocol::mcp::SESSION).map_or(&[][..], |value| value.as_bytes());
         let cancellable = self.in_flight.note(&call.agent, &upstream.name, session, &about.id);
         let waiting = Kept::new(&self.gate, waiting, about.revision);

@@ -210,6 +210,29 @@ fn a_revision_that_nobody_knows_is_refused_with_those_that_are_known() {
 }
 
 #[test]
+fn nothing_beside_the_endpoint_is_reached_through_the_route_of_an_mcp_server() {
+    let rig = McpRig::with(|mut home| {
+        let whole = home.configuration();
+        let below = whole.replace("{ path: /mcp, upstream: tools", "{ path: /host/, upstream: tools");
+        assert_ne!(below, whole);
+        home.settings.whole = Some(below);
+        home
+    });
+    let bot = rig.gateway.agent("bot");
+    let ping = r#"{"jsonrpc":"2.0","id":1,"method":"ping","amount":100}"#;
+    for below in ["/host/users/5", "/host/mcp", "/host/refunds?x=1", "/host/.well-known/security.txt"] {
+        for method in ["GET", "HEAD", "DELETE", "OPTIONS"] {
+            assert_eq!(bot.call(method, below).send().status, 404, "{method} {below}");
+        }
+        bot.call("POST", below).header("content-type", "application/json").body(ping).send().expect(404, "no_route");
+    }
+    assert!(rig.origin.hits().is_empty(), "{:?}", rig.origin.hits());
+    let pinged = bot.call("POST", "/host/").header("content-type", "application/json").body(ping).send();
+    assert_eq!(pinged.status, 200, "the endpoint itself: {}", pinged.text());
+    assert_eq!(rig.origin.hits().len(), 1);
+}
+
+#[test]
 fn documents_about_authorization_come_from_the_root_of_the_servers_host() {
     let rig = McpRig::start();
     let bot = rig.gateway.agent("bot");

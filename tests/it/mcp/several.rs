@@ -6,6 +6,7 @@ use crate::support::gateway::Gateway;
 use crate::support::home::Home;
 use crate::support::mcp::{Client, Stream, only_answer, told};
 use crate::support::mcp_origin::McpOrigin;
+use crate::support::wait::SOON;
 
 /// Two servers behind `/mcp`, with the prefixes `a.` and `b.`.
 struct Two {
@@ -76,6 +77,23 @@ fn a_held_call_is_shown_under_its_prefix_and_sent_under_its_own_name() {
     two.gateway.reviewer("alice").approve(&id);
     assert_eq!(only_answer(&stream, &json!(7))["result"]["content"][0]["text"], "done");
     assert_eq!((two.first.calls("delete_repo").len(), two.second.calls("delete_repo").len()), (1, 0));
+}
+
+#[test]
+fn a_broken_stream_is_taken_up_again_whichever_server_the_call_is_for() {
+    let two = Two::start();
+    let client = two.in_session();
+    for (id, tool) in [(7, "a.delete_repo"), (8, "b.delete_repo")] {
+        let stream = Stream::open(&two.gateway, &client.tool(&json!(id), tool, &json!({ "name": tool })));
+        let approval = stream.head.approval();
+        let event = stream.next_within(SOON).id().expect("the first event has an id").to_owned();
+        stream.close();
+        let resume = two.gateway.agent("bot").call("GET", "/mcp").header("accept", "text/event-stream");
+        let again = Stream::open(&two.gateway, &resume.header("last-event-id", &event));
+        two.gateway.reviewer("alice").approve(&approval);
+        assert_eq!(only_answer(&again, &json!(id))["result"]["content"][0]["text"], "done", "{tool}");
+    }
+    assert_eq!((two.first.calls("delete_repo").len(), two.second.calls("delete_repo").len()), (1, 1));
 }
 
 #[test]
