@@ -11,6 +11,7 @@ use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use tokio_util::task::TaskTracker;
 
+use super::expected::{Expected, ended};
 use super::mcp::ChannelBody;
 use crate::connect::UpstreamBody;
 use crate::gate::release::{Release, Sent};
@@ -186,6 +187,8 @@ pub struct ReleasedBody {
     /// What completes the answer, until the outcome is on disk.
     last: Option<Frame<Bytes>>,
     status: u16,
+    /// What must be in it, where its status does not say everything.
+    expected: Option<Expected>,
     release: Option<Release>,
     recording: Option<(Recording, Option<BoxError>)>,
     tracker: TaskTracker,
@@ -193,8 +196,20 @@ pub struct ReleasedBody {
 
 impl ReleasedBody {
     /// The body of an answer with this status, whose end settles `release`.
-    pub fn new(inner: UpstreamBody, status: u16, release: Release, tracker: TaskTracker) -> Self {
-        Self { inner: Some(inner), last: None, status, release: Some(release), recording: None, tracker }
+    pub fn new(
+        inner: UpstreamBody,
+        status: u16,
+        expected: Option<Expected>,
+        release: Release,
+        tracker: TaskTracker,
+    ) -> Self {
+        Self { inner: Some(inner), last: None, status, expected, release: Some(release), recording: None, tracker }
+    }
+
+    fn look(&mut self, frame: &Frame<Bytes>) {
+        if let (Some(expected), Some(data)) = (&mut self.expected, frame.data_ref()) {
+            expected.look(data);
+        }
     }
 
     fn record(&mut self, sent: Sent, error: Option<BoxError>) {
@@ -232,17 +247,22 @@ impl Body for ReleasedBody {
             let Some(inner) = &mut this.inner else {
                 return Poll::Ready(None);
             };
-            match ready!(Pin::new(&mut *inner).poll_frame(cx)) {
-                Some(Ok(frame)) if !has_ended(inner) => return Poll::Ready(Some(Ok(frame))),
+            let read = ready!(Pin::new(&mut *inner).poll_frame(cx));
+            let is_over = has_ended(inner);
+            if let Some(Ok(frame)) = &read {
+                this.look(frame);
+            }
+            match read {
+                Some(Ok(frame)) if !is_over => return Poll::Ready(Some(Ok(frame))),
                 Some(Ok(frame)) => {
                     this.last = Some(frame);
-                    this.record(Sent::Answered(this.status), None);
+                    this.record(ended(this.expected.as_ref(), this.status), None);
                 }
                 Some(Err(error)) => {
                     let sent = Sent::Lost(format!("the upstream broke off in the middle of its answer: {error}"));
                     this.record(sent, Some(error));
                 }
-                None => this.record(Sent::Answered(this.status), None),
+                None => this.record(ended(this.expected.as_ref(), this.status), None),
             }
             if this.recording.is_none() {
                 return Poll::Ready(this.last.take().map(Ok));
@@ -268,23 +288,25 @@ impl Drop for ReleasedBody {
         if let Some((recording, _)) = self.recording.take() {
             self.tracker.spawn(recording);
         } else if let (Some(inner), Some(release)) = (self.inner.take(), self.release.take()) {
-            let status = self.status;
-            self.tracker.spawn(async move { release.finish(drained(inner, status).await, None).await });
+            let (status, expected) = (self.status, self.expected.take());
+            self.tracker.spawn(async move { release.finish(drained(inner, status, expected).await, None).await });
         }
     }
 }
 
 /// Reads an answer that nobody waits for to its end, within bounds.
-async fn drained(body: UpstreamBody, status: u16) -> Sent {
+async fn drained(body: UpstreamBody, status: u16, mut expected: Option<Expected>) -> Sent {
     let mut body = Limited::new(body, DRAIN_BYTES_MAX);
     let read = async {
         while let Some(frame) = body.frame().await {
-            frame?;
+            if let (Some(expected), Some(data)) = (&mut expected, frame?.data_ref()) {
+                expected.look(data);
+            }
         }
         Ok::<(), BoxError>(())
     };
     match tokio::time::timeout(DRAIN_TIME_MAX, read).await {
-        Ok(Ok(())) => Sent::Answered(status),
+        Ok(Ok(())) => ended(expected.as_ref(), status),
         Ok(Err(error)) => Sent::Lost(format!("the caller left and the rest of the answer could not be read: {error}")),
         Err(_) => Sent::Lost("the caller left and the upstream did not end its answer in time".to_owned()),
     }

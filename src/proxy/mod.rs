@@ -3,6 +3,7 @@
 pub mod answer;
 pub mod body;
 mod call;
+pub mod expected;
 mod mcp;
 mod refusal;
 pub mod routes;

@@ -28,6 +28,7 @@ use crate::telemetry::stopwatch::Stopwatch;
 
 use super::answer;
 use super::body::{AnswerBody, CallBody, PromptBody, ReleasedBody, has_ended};
+use super::expected::{Expected, ended};
 use super::routes::Upstream;
 use super::surface::Surface;
 
@@ -181,18 +182,19 @@ async fn release_to_its_end(
         return Err(Problem::new(Code::Internal, "the permit was for another call; nothing was sent"));
     };
     let id = release.approval();
-    let protocol = request.protocol;
+    let (protocol, expected) = (request.protocol, Expected::of(&request));
     match release.carry_out(dispatch(upstream, request, id)).await {
         Ok(response) => {
             let status = response.status();
-            let without_body = has_ended(response.body()).then(|| Sent::Answered(status.as_u16()));
+            let expected = expected.map(|expected| expected.in_answer(response.headers()));
+            let without_body = has_ended(response.body()).then(|| ended(expected.as_ref(), status.as_u16()));
             let mut response = match without_result(protocol, status).or(without_body) {
                 Some(sent) => {
                     release.finish(sent, None).await;
                     response.map(AnswerBody::Upstream)
                 }
                 None => response.map(|body| {
-                    AnswerBody::Released(Box::new(ReleasedBody::new(body, status.as_u16(), release, tracker)))
+                    AnswerBody::Released(Box::new(ReleasedBody::new(body, status.as_u16(), expected, release, tracker)))
                 }),
             };
             answer::from_upstream(response.headers_mut(), None);

@@ -126,8 +126,7 @@ impl Proxy {
                     return Ok(response);
                 }
                 let edit = tasks::wrap(self.finished.clone(), agent, self.gate.clone());
-                let rewrite = Rewrite { id: id.clone(), edit, takes_errors: false };
-                Ok(rewrite.apply(response, &self.tracker).await)
+                Ok(Rewrite::of_call(&about, edit).apply(response, &self.tracker).await)
             }
             Act::Park(terms, _) if wants_task(&call, revision) => {
                 let trace_id = trace_of(&call, &post.trace);
@@ -291,7 +290,7 @@ impl Proxy {
             return response;
         }
         let edit = tasks::wrap(self.finished.clone(), agent, self.gate.clone());
-        Rewrite { id: about.id, edit, takes_errors: false }.apply(response, &self.tracker).await
+        Rewrite::of_call(&about, edit).apply(response, &self.tracker).await
     }
 
     /// Answers plainly: nothing has been written to the caller yet, so the upstream's answer passes as it is, whatever its status.
@@ -305,8 +304,7 @@ impl Proxy {
                 match upstream::release(permit, upstream.clone(), request, self.tracker.clone()).await {
                     Ok(response) if about.revision.is_stateless() => {
                         let edit = self.rounds.carry(self.gate.clone(), agent, approval_of(&response), fingerprint);
-                        let rewrite = Rewrite { id: about.id.clone(), edit, takes_errors: false };
-                        rewrite.apply(response, &self.tracker).await
+                        Rewrite::of_call(about, edit).apply(response, &self.tracker).await
                     }
                     Ok(response) => response,
                     Err(problem) => about.answer(problem),
@@ -326,7 +324,7 @@ impl Proxy {
         let sent = upstream::send(admit_continuation(), &upstream, post.outgoing()).await;
         let response = sent.unwrap_or_else(|problem| about.answer(problem));
         let edit = self.rounds.carry(self.gate.clone(), agent, String::new(), fingerprint);
-        Rewrite { id: about.id.clone(), edit, takes_errors: false }.apply(response, &self.tracker).await
+        Rewrite::of_call(about, edit).apply(response, &self.tracker).await
     }
 
     /// The caller has taken the call back: nobody reads what is answered now, but an answer there must be.

@@ -131,7 +131,7 @@ impl Hold {
                     && let Ok(response) = released
                 {
                     let edit = self.rounds.carry(self.gate.clone(), agent, approval_of(&response), fingerprint);
-                    let rewrite = Rewrite { id: about.id.clone(), edit, takes_errors: false };
+                    let rewrite = Rewrite::of_call(&about, edit);
                     released = Ok(rewrite.apply(response, &self.tracker).await);
                 }
                 Relay::new(about, pulse, self.response_bytes_max).run(released).await;

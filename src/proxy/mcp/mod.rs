@@ -250,7 +250,9 @@ impl Proxy {
                 let response = pass(post).await.unwrap_or_else(|problem| answer::failed(&id, problem));
                 Ok(match edit {
                     Some(edit) => {
-                        Rewrite { id, edit, takes_errors: method == TASKS_LIST }.apply(response, &self.tracker).await
+                        Rewrite { id, edit, takes_errors: method == TASKS_LIST, call: None }
+                            .apply(response, &self.tracker)
+                            .await
                     }
                     None => response,
                 })

@@ -5,17 +5,18 @@ use std::future::Future;
 use std::pin::Pin;
 
 use bytes::Bytes;
-use http::Response;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use http::{HeaderMap, Response};
 use http_body_util::{BodyExt, Limited};
 use serde_json::Value;
 use tokio_util::task::TaskTracker;
 
-use crate::problem::{Code, Problem};
+use crate::problem::{APPROVAL_HEADER, Code, Problem};
 use crate::protocol::mcp::{Id, is_response_to, sse};
 
+use super::super::answer as plain;
 use super::super::body::AnswerBody;
-use super::answer;
+use super::answer::{self, About};
 use super::stream::{Gone, Pulse};
 
 /// The largest result that is edited. A larger one is refused: it could not be judged.
@@ -31,9 +32,16 @@ pub(super) struct Rewrite {
     pub(super) edit: Edit,
     /// Whether an error is edited as well, as a result that is `null`: the gateway has an answer where the server has none.
     pub(super) takes_errors: bool,
+    /// The call that was sent, if it was one: then a caller without its result must hear that it may have run.
+    pub(super) call: Option<About>,
 }
 
 impl Rewrite {
+    /// Of the result of a call.
+    pub(super) fn of_call(about: &About, edit: Edit) -> Self {
+        Self { id: about.id.clone(), edit, takes_errors: false, call: Some(about.clone()) }
+    }
+
     /// Edits the answer to the request. Returns at once for an event stream, which is edited as it comes.
     pub(super) async fn apply(self, response: Response<AnswerBody>, tracker: &TaskTracker) -> Response<AnswerBody> {
         let kind = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
@@ -45,9 +53,14 @@ impl Rewrite {
                 let (mut head, body) = response.into_parts();
                 head.headers.remove(CONTENT_LENGTH);
                 let (pulse, channel) = Pulse::silent();
+                let without_result = self.call.clone().map(|about| {
+                    let detail =
+                        "the upstream ended its stream without a result, or with one too large to be looked into";
+                    sse::message(&about.text(&lost(detail, &head.headers)))
+                });
                 tracker.spawn(async move {
                     // A caller that has left needs no list.
-                    let _ = self.stream(body, pulse).await;
+                    let _ = self.stream(body, pulse, without_result).await;
                 });
                 Response::from_parts(head, AnswerBody::Stream(channel))
             }
@@ -59,7 +72,10 @@ impl Rewrite {
         let (mut head, body) = response.into_parts();
         let Ok(collected) = Limited::new(body, RESULT_BYTES_MAX).collect().await else {
             let detail = "the upstream's answer broke off, or is too large to be looked into";
-            return answer::failed(&self.id, Problem::new(Code::UpstreamUnreachable, detail));
+            return match self.call {
+                Some(about) => about.answer(lost(detail, &head.headers)),
+                None => answer::failed(&self.id, Problem::new(Code::UpstreamUnreachable, detail)),
+            };
         };
         let bytes = collected.to_bytes();
         let id = self.id.clone();
@@ -91,10 +107,12 @@ impl Rewrite {
         Ok(Some(message.to_string()))
     }
 
-    async fn stream(self, mut body: AnswerBody, mut pulse: Pulse) -> Result<(), Gone> {
+    async fn stream(self, mut body: AnswerBody, mut pulse: Pulse, without: Option<Bytes>) -> Result<(), Gone> {
         let mut reader = sse::Reader::new(RESULT_BYTES_MAX);
         let mut left = Some(self);
-        while let Some(frame) = pulse.alongside(body.frame()).await? {
+        // Whether the caller has a place to ask for the rest itself.
+        let mut has_place = false;
+        'stream: while let Some(frame) = pulse.alongside(body.frame()).await? {
             let Some(data) = frame.ok().and_then(|frame| frame.into_data().ok()) else { break };
             reader.push(&data);
             loop {
@@ -102,8 +120,9 @@ impl Rewrite {
                     Ok(Some(event)) => event,
                     Ok(None) => break,
                     // Too large to be looked into: nothing more of this stream is believed.
-                    Err(_) => return Ok(()),
+                    Err(_) => break 'stream,
                 };
+                has_place |= event.id.as_ref().is_some_and(|id| !id.is_empty());
                 let answers =
                     |rewrite: &Self| event.data.as_deref().is_some_and(|data| is_response_to(data, &rewrite.id));
                 let piece = match left.take_if(|rewrite| answers(rewrite)) {
@@ -113,7 +132,10 @@ impl Rewrite {
                 pulse.write(piece).await?;
             }
         }
-        Ok(())
+        match without.filter(|_| left.is_some() && !has_place) {
+            Some(told) => pulse.write(told).await,
+            None => Ok(()),
+        }
     }
 
     async fn event(self, event: sse::Event) -> Bytes {
@@ -125,5 +147,14 @@ impl Rewrite {
         };
         let id = event.id.map_or_else(String::new, |id| format!("id: {id}\n"));
         [id.as_bytes(), &sse::message(&text)].concat().into()
+    }
+}
+
+/// A call was sent, and what became of it is not known here.
+fn lost(detail: &str, head: &HeaderMap) -> Problem {
+    let problem = plain::lost(Code::OutcomeUnknown, detail);
+    match head.get(APPROVAL_HEADER) {
+        Some(id) => problem.with("approval", id.to_str().unwrap_or_default()).header(APPROVAL_HEADER, id.clone()),
+        None => problem,
     }
 }

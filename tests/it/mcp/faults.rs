@@ -164,11 +164,45 @@ fn an_upstream_that_ends_without_a_result_is_called_unknown() {
         assert_eq!(last["id"], 7, "{what}: {messages:?}");
         let text = told(last, "unknown", None, false);
         assert!(text.contains("UNKNOWN"), "{what}: {text}");
-        // What the status says, the approval says too; what only the body says is the caller's to read.
-        let outcome = if ["500", "503", "202"].contains(&what) { "unknown" } else { "succeeded" };
-        rig.until_outcome(&id, outcome);
+        // What the caller is told, the approval says too, so that a person can settle it.
+        rig.until_outcome(&id, "unknown");
     }
     assert_eq!(rig.deletions(), 10, "each was sent once");
+}
+
+#[test]
+fn a_call_that_was_sent_is_never_called_safe_to_repeat_though_its_answer_cannot_be_edited() {
+    let rig = McpRig::start();
+    rig.origin.close_after_answer(true);
+    let document = |length: usize, text: &str| {
+        let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length";
+        Reply::Raw(format!("{head}: {length}\r\n\r\n{text}"))
+    };
+    let large = format!("{{\"jsonrpc\":\"2.0\",\"id\":7,\"result\":{{\"x\":\"{}\"}}}}", "x".repeat(9 << 20));
+    for (n, (what, reply, outcome)) in [
+        ("broken off", document(400, "{\"jsonrpc\":\"2.0\","), "unknown"),
+        ("a stream without a result", Reply::Stream(vec![Piece::Bytes(": hi\n\n".into())]), "unknown"),
+        ("a stream that breaks", Reply::Stream(vec![Piece::Bytes(": hi\n\n".into()), Piece::Cut]), "unknown"),
+        ("too large to be looked into", document(large.len(), &large), "succeeded"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        rig.origin.reply(reply);
+        let client = rig.client().stateless().without_streams();
+        let (waiting, id) = rig.hold_plainly(&client.tool(&json!(7), "delete_repo", &json!({ "n": n })));
+        rig.alice().approve(&id);
+        let answer = waiting.answer();
+        let text = answer.text();
+        let message: Value = match text.find("data: {") {
+            Some(at) => serde_json::from_str(text[at + 6..].trim()).expect("one message"),
+            None => answer.json(),
+        };
+        told(&message, "unknown", None, false);
+        assert!(message.to_string().contains(&id), "{what}: {message}");
+        rig.until_outcome(&id, outcome);
+    }
+    assert_eq!(rig.deletions(), 4, "each was sent once");
 }
 
 #[test]
