@@ -116,6 +116,14 @@ impl HeldRequest {
         })
     }
 
+    /// How much memory the call takes while it waits: its headers and its body, and the little else there is.
+    pub fn bytes(&self) -> u64 {
+        let headers = self.headers.iter().map(|(name, value)| name.as_str().len() + value.len());
+        let rest = [&self.agent.0, &self.upstream, &self.tool, self.target.as_str()].map(|part: &str| part.len());
+        let body = self.body.as_ref().map_or(0, Bytes::len);
+        (headers.sum::<usize>() + rest.iter().sum::<usize>() + body) as u64
+    }
+
     fn mcp_binding(&self) -> Vec<u8> {
         let raw = self.body.as_deref().unwrap_or_default();
         match json::read(raw, &json::Limits::default()) {

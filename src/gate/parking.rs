@@ -125,8 +125,7 @@ impl Gate {
         if self.is_draining() {
             return settled(Held::Draining(None));
         }
-        let body_bytes = order.request.body.as_ref().map_or(0, |body| body.len() as u64);
-        let Some(held_bytes) = HeldBytes::reserve(self, body_bytes) else {
+        let Some(held_bytes) = HeldBytes::reserve(self, order.request.bytes()) else {
             return settled(Held::Full(Overflow::HeldBytes));
         };
         let (park, request) = self.prepare(order)?;
@@ -188,8 +187,7 @@ impl Gate {
             return settled(self.standing(approval).await?);
         };
         request.body = request.body.as_deref().and_then(renew).or(request.body);
-        let body_bytes = request.body.as_ref().map_or(0, |body| body.len() as u64);
-        let Some(held_bytes) = HeldBytes::reserve(self, body_bytes) else {
+        let Some(held_bytes) = HeldBytes::reserve(self, request.bytes()) else {
             return settled(Held::Full(Overflow::HeldBytes));
         };
         let waiter = self.waiters().subscribe(id);

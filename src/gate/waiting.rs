@@ -245,7 +245,7 @@ async fn record_leaving(gate: &Gate, id: ApprovalId) -> Result<Option<Box<Approv
     }
 }
 
-/// Body bytes that a waiting caller keeps in memory.
+/// Bytes of a call that a waiting caller keeps in memory.
 pub(super) struct HeldBytes {
     gate: Gate,
     bytes: u64,

@@ -63,7 +63,7 @@ pub(super) fn declare(registry: Registry, upstream_names: &[String]) -> Metrics 
         ),
         releases_in_flight: gauge("holdpoint_releases_in_flight", "Held calls that are being sent."),
         held_connections: gauge("holdpoint_held_connections", "Connections that wait for a decision."),
-        held_bytes: gauge("holdpoint_held_bytes", "Bytes of the bodies that wait for a decision."),
+        held_bytes: gauge("holdpoint_held_bytes", "Bytes of the calls that wait for a decision, headers and bodies."),
         integrity: counters(
             "holdpoint_integrity_violations_total",
             "Findings that must never be; must stay 0.",

@@ -230,9 +230,9 @@ impl Metrics {
         Counted::new(&self.releases_in_flight, 1)
     }
 
-    /// Counts a held connection and its `body_bytes` for as long as the value lives.
-    pub fn held(&self, body_bytes: u64) -> Held {
-        Held([Counted::new(&self.held_connections, 1), Counted::new(&self.held_bytes, clamp(body_bytes))])
+    /// Counts a held connection and its `bytes` for as long as the value lives.
+    pub fn held(&self, bytes: u64) -> Held {
+        Held([Counted::new(&self.held_connections, 1), Counted::new(&self.held_bytes, clamp(bytes))])
     }
 
     /// Something was found that must never be.

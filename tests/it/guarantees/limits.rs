@@ -51,6 +51,29 @@ fn the_bodies_of_held_calls_take_no_more_memory_than_they_may_and_give_it_back()
 }
 
 #[test]
+fn headers_of_held_calls_count_and_so_does_every_caller_that_waits_for_one_approval() {
+    let rig = Rig::with(|home| {
+        home.policy(&gate_delete("hold: 30s")).key("limits: { held_bytes_max: 64KiB, body_bytes_max: 48KiB }")
+    });
+    // One question, asked by many at once.
+    let call = rig.bot().post("/tools/delete_repo", &json!({})).header("idempotency-key", "one");
+    let call = call.header("x-filler", &"x".repeat(20 << 10));
+    let held: Vec<_> = (1..=3)
+        .map(|waiting| {
+            let held = call.start();
+            let all_wait = || rig.gateway.metric("holdpoint_held_connections", &[]) == f64::from(waiting);
+            until_true("it waits", all_wait);
+            held
+        })
+        .collect();
+    rig.gateway.one_pending();
+    assert!(rig.gateway.metric("holdpoint_held_bytes", &[]) > 60.0 * 1024.0);
+    assert_eq!(call.send().expect(429, "queue_full").json()["limit"], "held_bytes_max");
+    held.into_iter().for_each(crate::support::people::Waiting::hang_up);
+    until_true("the memory is given back", || rig.gateway.metric("holdpoint_held_bytes", &[]) == 0.0);
+}
+
+#[test]
 fn callers_that_park_and_hang_up_leave_no_descriptor_behind() {
     let rig = Rig::with(|home| home.policy(&gate_delete("hold: 30s")).key("limits: { pending_per_agent_max: 1000 }"));
     let open = || {
