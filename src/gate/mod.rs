@@ -5,6 +5,7 @@
 
 mod again;
 pub mod decisions;
+mod detached;
 pub mod held;
 pub mod intake;
 pub mod measured;
@@ -40,9 +41,10 @@ use crate::store::seal::Sealer;
 use crate::store::{self, Applied, Store};
 use crate::telemetry::metrics::Metrics;
 
+use detached::DETACHED_RELEASES_MAX;
 use pace::Pace;
 pub use random::{OsRandom, Random, fill_random, random_token};
-use release::{DETACHED_RELEASES_MAX, Sender};
+use release::Sender;
 use tools::ToolMemory;
 use waiters::Waiters;
 

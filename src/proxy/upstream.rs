@@ -207,17 +207,32 @@ async fn release_to_its_end(
     }
 }
 
-/// What a status says by itself: an MCP server answers every call that it took with 200. One that it refuses it did not take, so
-/// the approval stands; behind any other status it may have run. Plain HTTP says everything in its status.
+/// What a status says by itself: an MCP server answers every call that it took with 200. One that it says it did not take has not
+/// run; behind any other status it may have. Plain HTTP says everything in its status.
 fn without_result(protocol: Protocol, status: StatusCode) -> Option<Sent> {
     match protocol {
         Protocol::Http => None,
         Protocol::Mcp if status == StatusCode::OK => None,
-        Protocol::Mcp if status.is_client_error() => {
-            Some(Sent::NotSent(format!("the upstream did not take the call: it answered {status}")))
+        Protocol::Mcp if did_not_take(status) => {
+            Some(Sent::Refused(format!("the upstream did not take the call: it answered {status}")))
         }
         Protocol::Mcp => Some(Sent::Lost(format!("the upstream answered {status} and no result"))),
     }
+}
+
+/// Whether an MCP server says with this status that it did not take a message: about its form, its sender or its session. The
+/// other 4xx say nothing of the kind: 408, 409, 425, 429 and 499 are also what is answered when a call that has begun is given up.
+pub(super) const fn did_not_take(status: StatusCode) -> bool {
+    matches!(
+        status,
+        StatusCode::BAD_REQUEST
+            | StatusCode::UNAUTHORIZED
+            | StatusCode::FORBIDDEN
+            | StatusCode::NOT_FOUND
+            | StatusCode::METHOD_NOT_ALLOWED
+            | StatusCode::NOT_ACCEPTABLE
+            | StatusCode::UNSUPPORTED_MEDIA_TYPE
+    )
 }
 
 fn name(headers: &mut HeaderMap, id: ApprovalId) {
