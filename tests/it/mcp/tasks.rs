@@ -3,7 +3,7 @@
 use holdpoint::domain::approval::rules::DETACHED_RETRY_PAUSE;
 use serde_json::{Value, json};
 
-use crate::support::mcp::{Client, McpRig};
+use crate::support::mcp::{Client, McpRig, told};
 use crate::support::mcp_origin::Reply;
 use crate::support::rig::repository;
 use crate::support::wait::until;
@@ -186,6 +186,14 @@ fn a_call_that_the_gateway_sent_by_itself_and_that_was_answered_is_never_sent_ag
         let view = about_task(&rig.client(), 2, "tasks/get", &id)["result"].clone();
         assert_eq!(view["status"], "failed", "{status}: {view}");
         assert!(view["statusMessage"].as_str().is_some_and(|said| said.contains(&status[..3])), "{status}: {view}");
+        let result = result_of(&rig, &id);
+        match outcome {
+            "failed" => {
+                let text = told(&result, "unavailable", Some(false), true);
+                assert!(text.contains("used up") && !text.contains("stands"), "{status}: {text}");
+            }
+            _ => drop(told(&result, "unknown", None, false)),
+        }
     }
     // Twice the pause after which one that could not be sent is tried again: the sweep has looked at it by then.
     rig.origin.reply(Reply::Json);
