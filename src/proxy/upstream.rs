@@ -11,11 +11,13 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderName, HeaderValue};
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, Version};
+use http_body::Body;
 use http_body_util::{BodyExt, Limited};
 use tokio_util::task::TaskTracker;
 
 use crate::connect::{InTransit, SendError, UpstreamBody};
 use crate::domain::call::Protocol;
+use crate::domain::duration;
 use crate::domain::id::ApprovalId;
 use crate::domain::identity::AgentId;
 use crate::gate::held::HeldRequest;
@@ -27,9 +29,13 @@ use crate::telemetry::metrics::{UpstreamMetrics, UpstreamOutcome};
 use crate::telemetry::stopwatch::Stopwatch;
 
 use super::answer;
-use super::body::{AnswerBody, CallBody, PromptBody, ReleasedBody, has_ended};
+use super::body::{AnswerBody, BoxError, CallBody, PromptBody, ReleasedBody, has_ended};
 use super::routes::Upstream;
 use super::surface::Surface;
+
+/// How long the answer to a call that the gateway sends by itself may take from its head to its end, an event stream too: whoever
+/// waits longer keeps a turn that other calls to the upstream wait for.
+const DETACHED_ANSWER_MAX: Duration = Duration::from_secs(60 * 60);
 
 /// A call on its way out.
 pub struct Outgoing {
@@ -304,7 +310,7 @@ impl Sender for DetachedSender {
 }
 
 /// Reads the whole answer and keeps it. Nobody's patience ends this, so an upstream that falls silent for `piece_timeout` in the
-/// middle does; but not in an event stream, whose next event is the result.
+/// middle does; but not in an event stream, whose next event is the result. That one may go on for [`DETACHED_ANSWER_MAX`].
 async fn keep(release: Release, response: Response<UpstreamBody>, max: u64, piece_timeout: Duration) {
     let (mut head, body) = response.into_parts();
     strip_for_caller(&mut head.headers);
@@ -319,14 +325,46 @@ async fn keep(release: Release, response: Response<UpstreamBody>, max: u64, piec
     let is_event_stream =
         head.headers.get(CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"text/event-stream"));
     let piece_timeout = if is_event_stream { Duration::MAX } else { piece_timeout };
-    let mut body = PromptBody::new(body, piece_timeout);
-    match Limited::new(&mut body, usize::try_from(max).unwrap_or(usize::MAX)).collect().await {
-        Ok(collected) => kept.body = collected.to_bytes(),
-        Err(error) if error.is::<http_body_util::LengthLimitError>() => kept.too_large = true,
-        Err(error) => {
-            let lost = format!("the upstream broke off in the middle of its answer: {error}");
-            return release.finish(Sent::Lost(lost), None).await;
-        }
+    match whole(PromptBody::new(body, piece_timeout), max).await {
+        Ok(Some(body)) => kept.body = body,
+        Ok(None) => kept.too_large = true,
+        Err(lost) => return release.finish(Sent::Lost(lost), None).await,
     }
     release.finish(Sent::Answered(status), Some(kept)).await;
+}
+
+/// The whole of a body; `None` when it is larger than `max` bytes.
+///
+/// # Errors
+/// Why its end never came, for people.
+async fn whole<B>(body: PromptBody<B>, max: u64) -> Result<Option<Bytes>, String>
+where
+    B: Body<Data = Bytes, Error: Into<BoxError>> + Unpin,
+{
+    let collected = Limited::new(body, usize::try_from(max).unwrap_or(usize::MAX)).collect();
+    match tokio::time::timeout(DETACHED_ANSWER_MAX, collected).await {
+        Ok(Ok(collected)) => Ok(Some(collected.to_bytes())),
+        Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => Ok(None),
+        Ok(Err(error)) => Err(format!("the upstream broke off in the middle of its answer: {error}")),
+        Err(_) => Err(format!("the upstream did not end its answer within {}", duration::format(DETACHED_ANSWER_MAX))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::StreamExt;
+    use http_body::Frame;
+    use http_body_util::StreamBody;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_never_ends_is_given_up_after_an_hour() {
+        let beginning = futures_util::stream::iter([Ok::<_, BoxError>(Frame::data(Bytes::from_static(b": hi\n\n")))]);
+        let silent = StreamBody::new(beginning.chain(futures_util::stream::pending()));
+        let begin = tokio::time::Instant::now();
+        let lost = whole(PromptBody::new(silent, Duration::MAX), 1024).await.expect_err("it has no end");
+        assert_eq!(begin.elapsed().as_secs(), 3600);
+        assert!(lost.contains("within 1h"), "{lost}");
+    }
 }
