@@ -85,13 +85,20 @@ impl Gate {
     async fn release_detached(&self, id: ApprovalId) -> Result<(), Error> {
         let approval = self.approval(id).await?.ok_or(Error::Vanished(id))?;
         let Some(call) = approval.call() else { return Ok(()) };
-        let Ok(_turn) = self.detached().turns(&call.upstream).acquire_owned().await else {
-            return Ok(());
+        // What is begun now may not end before the process does, and would be unknown. What is not begun stays approved and unsent,
+        // and goes out after the next start.
+        let _turn = tokio::select! {
+            biased;
+            () = self.inner.drain.cancelled() => return Ok(()),
+            turn = self.detached().turns(&call.upstream).acquire_owned() => turn.expect("turns are never closed"),
         };
         // Read again: the turn may have been long in coming.
         let (Some(approval), Some(request)) = (self.approval(id).await?, self.stored_request(id).await?) else {
             return Err(Error::Vanished(id));
         };
+        if self.is_draining() {
+            return Ok(());
+        }
         match self.take_permit(&approval, &request).await? {
             Ok(permit) => self.sender().send(permit, request).await,
             // Another task was first, or policy forbids it by now: either way it is recorded.

@@ -2,9 +2,10 @@
 
 use serde_json::json;
 
+use crate::support::gateway::Gateway;
 use crate::support::origin::{Manner, Origin};
 use crate::support::rig::Rig;
-use crate::support::wait::until_true;
+use crate::support::wait::{until, until_true};
 
 /// How many of them are with one upstream at once.
 const AT_ONCE: usize = 64;
@@ -46,4 +47,23 @@ fn an_upstream_that_never_ends_its_answers_holds_up_no_calls_to_others() {
     // With the upstream itself no more than so many are at once.
     assert_eq!(rig.alice().approval(&waits)["outcome"]["state"], "held");
     assert_eq!(rig.deletions(), AT_ONCE);
+}
+
+#[test]
+fn what_waits_for_its_turn_at_sigterm_is_not_begun_and_goes_out_after_the_next_start() {
+    let rig = Rig::start();
+    rig.origin.behave(Manner::Wait);
+    let (first, waits) = rig.one_too_many();
+    let Rig { mut gateway, home, origin } = rig;
+    gateway.signal("TERM");
+    until("the proxy stops accepting", || std::net::TcpStream::connect(gateway.proxy).is_err().then_some(()));
+    origin.go_on();
+    assert!(gateway.end().success());
+    assert_eq!(origin.count("/delete_repo"), AT_ONCE, "nothing new was begun");
+    let rig = Rig { gateway: Gateway::start(&home), home, origin };
+    rig.until_outcome(&waits, "succeeded");
+    for id in &first {
+        rig.until_outcome(id, "succeeded");
+    }
+    assert_eq!(rig.deletions(), AT_ONCE + 1, "each was sent once");
 }
