@@ -112,6 +112,9 @@ impl Upstream {
     }
 
     async fn answer_after(&self, time: Duration) {
+        if self.shared.silent.load(Ordering::Relaxed) {
+            std::future::pending::<()>().await;
+        }
         match &self.shared.turns {
             Some(turns) => turns.wait("the upstream answers").await,
             None => tokio::time::sleep(time).await,
