@@ -5,6 +5,7 @@
 
 mod again;
 pub mod decisions;
+mod detached;
 pub mod held;
 pub mod intake;
 pub mod measured;
@@ -26,7 +27,7 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -40,9 +41,10 @@ use crate::store::seal::Sealer;
 use crate::store::{self, Applied, Store};
 use crate::telemetry::metrics::Metrics;
 
+use detached::Detached;
 use pace::Pace;
 pub use random::{OsRandom, Random, fill_random, random_token};
-use release::{DETACHED_RELEASES_MAX, Sender};
+use release::Sender;
 use tools::ToolMemory;
 use waiters::Waiters;
 
@@ -134,7 +136,7 @@ struct Inner {
     pace: Pace,
     events: watch::Sender<u64>,
     held_bytes: AtomicU64,
-    detached: Arc<Semaphore>,
+    detached: Detached,
     refusals: Rate,
     tools: ToolMemory,
     reload_problem: ArcSwapOption<ReloadProblem>,
@@ -184,7 +186,7 @@ impl Gate {
             pace: Pace::default(),
             events: watch::channel(0).0,
             held_bytes: AtomicU64::new(0),
-            detached: Arc::new(Semaphore::new(DETACHED_RELEASES_MAX)),
+            detached: Detached::default(),
             refusals: Rate::default(),
             tools: ToolMemory::default(),
             reload_problem: ArcSwapOption::empty(),
@@ -334,8 +336,8 @@ impl Gate {
         &self.inner.sender
     }
 
-    fn detached_turns(&self) -> Arc<Semaphore> {
-        self.inner.detached.clone()
+    fn detached(&self) -> &Detached {
+        &self.inner.detached
     }
 
     fn seal(&self, id: ApprovalId, bytes: &[u8]) -> Result<Vec<u8>, Error> {

@@ -90,7 +90,7 @@ pub enum Held {
     BlockedNow(Approval, String),
     /// Still pending when patience was over, or at once for those who have none.
     Pending(Approval),
-    /// Sent before under the same approval or key, or its sending failed for the gateway itself.
+    /// Sent before under the same approval or key, its sending failed for the gateway itself, or its grant is over.
     Spent(Approval),
     /// The key belongs to another call.
     KeyReused(Approval),

@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::domain::approval::{Approval, Command, Execution, PermitFate, Refusal, ReleaseMode, State};
+use crate::domain::approval::{Approval, Command, PermitFate, Refusal, ReleaseMode, State};
 use crate::domain::call::Fingerprint;
 use crate::domain::id::ApprovalId;
 use crate::store::{Applied, StoredResult};
@@ -22,9 +22,6 @@ use super::held::HeldRequest;
 use super::pace::{self, Place};
 use super::{Error, Gate, UNRECORDED_PAUSE};
 
-/// How many detached releases run at once; the others wait their turn.
-pub const DETACHED_RELEASES_MAX: usize = 64;
-
 /// The right to send one call upstream once. Dropped unused, it goes back to its approval: provably nothing was sent.
 #[must_use = "a permit is there to be used by `spend`"]
 pub struct Permit {
@@ -34,16 +31,23 @@ pub struct Permit {
 
 enum Ticket {
     Verdict,
-    Approval { id: ApprovalId, fingerprint: Fingerprint, upstream: String, gate: Gate },
+    Approval { call: Approved, fingerprint: Fingerprint, gate: Gate },
     Spent,
+}
+
+/// Which call a permit is for.
+struct Approved {
+    id: ApprovalId,
+    upstream: String,
+    release: ReleaseMode,
 }
 
 /// A release under way: whoever holds it owes the outcome. Dropped without one, the outcome is unknown.
 #[must_use = "a release ends with `finish`"]
 pub struct Release {
+    call: Option<Approved>,
     id: ApprovalId,
-    upstream: String,
-    gate: Option<Gate>,
+    gate: Gate,
     place: Option<Place>,
     _in_flight: Counted,
 }
@@ -68,7 +72,7 @@ impl Permit {
     /// The approval it comes from; `None` when policy let the call through.
     pub const fn approval(&self) -> Option<ApprovalId> {
         match &self.ticket {
-            Ticket::Approval { id, .. } => Some(*id),
+            Ticket::Approval { call, .. } => Some(call.id),
             Ticket::Verdict | Ticket::Spent => None,
         }
     }
@@ -97,9 +101,10 @@ impl Permit {
             return Err(WrongCall);
         }
         match std::mem::replace(&mut self.ticket, Ticket::Spent) {
-            Ticket::Approval { id, upstream, gate, .. } => {
+            Ticket::Approval { call, gate, .. } => {
                 let in_flight = gate.metrics().release_in_flight();
-                Ok(Release { id, upstream, gate: Some(gate), place: self.place.take(), _in_flight: in_flight })
+                let id = call.id;
+                Ok(Release { call: Some(call), id, gate, place: self.place.take(), _in_flight: in_flight })
             }
             Ticket::Verdict | Ticket::Spent => Err(WrongCall),
         }
@@ -108,11 +113,11 @@ impl Permit {
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        if let Ticket::Approval { id, upstream, gate, .. } = std::mem::replace(&mut self.ticket, Ticket::Spent) {
+        if let Ticket::Approval { call, gate, .. } = std::mem::replace(&mut self.ticket, Ticket::Spent) {
             let task = gate.clone();
             gate.spawn("permit returned", async move {
                 let unsent = Sent::NotSent("the caller left before anything was sent".to_owned());
-                task.finish_release(id, &upstream, unsent, None).await;
+                task.finish_release(call, unsent, None).await;
             });
         }
     }
@@ -147,19 +152,19 @@ impl Release {
 
     /// Records what it came to; returns once that is on disk or could not be put there.
     pub async fn finish(mut self, sent: Sent, result: Option<KeptAnswer>) {
-        if let Some(gate) = self.gate.take() {
-            gate.finish_release(self.id, &self.upstream, sent, result).await;
+        if let Some(call) = self.call.take() {
+            self.gate.finish_release(call, sent, result).await;
         }
     }
 }
 
 impl Drop for Release {
     fn drop(&mut self) {
-        if let Some(gate) = self.gate.take() {
-            let (task, id, upstream) = (gate.clone(), self.id, std::mem::take(&mut self.upstream));
-            gate.spawn("release lost", async move {
+        if let Some(call) = self.call.take() {
+            let task = self.gate.clone();
+            self.gate.spawn("release lost", async move {
                 let lost = Sent::Lost("the gateway lost track of the call while it was being sent".to_owned());
-                task.finish_release(id, &upstream, lost, None).await;
+                task.finish_release(call, lost, None).await;
             });
         }
     }
@@ -172,6 +177,8 @@ pub enum Sent {
     Answered(u16),
     /// Provably nothing was sent.
     NotSent(String),
+    /// The upstream had it, and answered that it did not take it.
+    Refused(String),
     /// It was sent, or may have been.
     Lost(String),
 }
@@ -180,9 +187,18 @@ impl Sent {
     const fn outcome(&self) -> ReleaseOutcome {
         match self {
             Sent::Answered(_) => ReleaseOutcome::Succeeded,
-            Sent::NotSent(_) => ReleaseOutcome::Failed,
+            Sent::NotSent(_) | Sent::Refused(_) => ReleaseOutcome::Failed,
             Sent::Lost(_) => ReleaseOutcome::Unknown,
         }
+    }
+}
+
+/// A caller that reads what the upstream said may have mended what was wrong when it makes the call again. The gateway has
+/// nothing to mend: what it sent by itself and what was answered is never sent a second time by itself.
+const fn after_refusal(release: ReleaseMode) -> PermitFate {
+    match release {
+        ReleaseMode::Attached => PermitFate::Returned,
+        ReleaseMode::Detached => PermitFate::Spent,
     }
 }
 
@@ -240,7 +256,8 @@ impl Gate {
         let fingerprint = request.fingerprint();
         let command =
             Command::BeginRelease { agent: request.agent.clone(), fingerprint, revision: policy.revision().to_owned() };
-        let (gate, upstream) = (self.clone(), request.upstream.clone());
+        let release = approval.call().map(|call| call.release).unwrap_or_default();
+        let (gate, call) = (self.clone(), Approved { id, upstream: request.upstream.clone(), release });
         // Once `releasing` may be on disk there is a permit to use or to give back, whoever still listens.
         let work = async move {
             Ok(match gate.apply(id, command).await? {
@@ -248,7 +265,7 @@ impl Gate {
                     if let State::Approved(decision) = &approval.state {
                         gate.metrics().release_delay(gate.now().since(decision.at));
                     }
-                    Ok(Permit { ticket: Ticket::Approval { id, fingerprint, upstream, gate }, place: None })
+                    Ok(Permit { ticket: Ticket::Approval { call, fingerprint, gate }, place: None })
                 }
                 Applied::Same(approval) => Err(NoPermit::Refused(approval, Refusal::PermitSpent)),
                 Applied::Refused(approval, refusal) => Err(NoPermit::Refused(approval, refusal)),
@@ -261,13 +278,15 @@ impl Gate {
     /// Records what a release came to. Where the store cannot write, whoever waits for the record waits a few seconds, and after
     /// that it is tried until the store can. What the process cannot record before it ends stays `releasing`, which the next start
     /// turns into unknown.
-    async fn finish_release(&self, id: ApprovalId, upstream: &str, sent: Sent, result: Option<KeptAnswer>) {
+    async fn finish_release(&self, call: Approved, sent: Sent, result: Option<KeptAnswer>) {
+        let Approved { id, upstream, release } = call;
         let command = match &sent {
             Sent::Answered(status) => Command::Succeed { status: *status },
             Sent::NotSent(reason) => Command::Fail { reason: reason.clone(), permit: PermitFate::Returned },
+            Sent::Refused(reason) => Command::Fail { reason: reason.clone(), permit: after_refusal(release) },
             Sent::Lost(reason) => Command::LoseTrack { reason: reason.clone() },
         };
-        self.metrics().release(upstream, sent.outcome());
+        self.metrics().release(&upstream, sent.outcome());
         for pause in [50, 200, 1000, 3000] {
             if self.is_finished(id, &command, result.as_ref()).await {
                 return;
@@ -320,41 +339,6 @@ impl Gate {
             }
             None => Ok(None),
         }
-    }
-
-    /// Starts the release of a detached call, if that is what the approval now asks for. One that was tried and came back waits
-    /// for the sweep.
-    pub(super) fn release_if_ready(&self, approval: &Approval) {
-        let detached = approval.call().is_some_and(|call| call.release == ReleaseMode::Detached);
-        let untried = matches!(approval.execution, Execution::Held);
-        if detached && untried && matches!(approval.state, State::Approved(_)) {
-            self.start_detached(approval.id);
-        }
-    }
-
-    /// Releases a detached call in a task of its own. Whether its permit is to be had is found out there.
-    pub(super) fn start_detached(&self, id: ApprovalId) {
-        let gate = self.clone();
-        self.spawn("detached release", async move {
-            if let Err(error) = gate.release_detached(id).await {
-                tracing::error!(approval = %id, %error, "a detached call could not be released; it will be tried again");
-            }
-        });
-    }
-
-    async fn release_detached(&self, id: ApprovalId) -> Result<(), Error> {
-        let Ok(_turn) = self.detached_turns().acquire_owned().await else {
-            return Ok(());
-        };
-        let (Some(approval), Some(request)) = (self.approval(id).await?, self.stored_request(id).await?) else {
-            return Err(Error::Vanished(id));
-        };
-        match self.take_permit(&approval, &request).await? {
-            Ok(permit) => self.sender().send(permit, request).await,
-            // Another task was first, or policy forbids it by now: either way it is recorded.
-            Err(NoPermit::BlockedNow(..) | NoPermit::Refused(..)) => {}
-        }
-        Ok(())
     }
 }
 

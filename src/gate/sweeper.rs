@@ -89,9 +89,11 @@ impl Gate {
     }
 
     /// Starts detached releases whose moment was missed (a crash between decision and release, a store that was away), and those
-    /// that could not be sent and may be tried again.
+    /// that could not be sent and may be tried again. Those that wait for their turn stand first and are ready still, so as many more
+    /// are read: behind them are the calls of other upstreams.
     async fn sweep_ready(&self) -> Result<(), Error> {
-        for id in self.store().ready(self.now(), BATCH).await? {
+        let taken_up = u32::try_from(self.detached().count()).unwrap_or(u32::MAX);
+        for id in self.store().ready(self.now(), BATCH.saturating_add(taken_up)).await? {
             self.start_detached(id);
         }
         Ok(())

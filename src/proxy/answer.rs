@@ -3,7 +3,7 @@
 use http::header::{HeaderName, HeaderValue, LOCATION, RETRY_AFTER};
 use http::{HeaderMap, Response, StatusCode};
 
-use crate::domain::approval::{Approval, Canceller, Execution, ReleaseMode, State};
+use crate::domain::approval::{Approval, Canceller, Execution, PermitFate, ReleaseMode, State};
 use crate::domain::time::Timestamp;
 use crate::gate::intake::Denial;
 use crate::gate::parking::{Overflow, Patience};
@@ -148,25 +148,45 @@ pub fn blocked_now(approval: &Approval, reason: &str) -> Problem {
     Problem::new(Code::Blocked, detail).about(approval).with("rule", approval.terms.rule.clone())
 }
 
-/// The call was sent before, or its sending came to nothing.
+/// The call was sent before, its sending came to nothing, or nobody came for it in time.
 pub fn spent(approval: &Approval) -> Problem {
+    let detached = approval.call().is_some_and(|call| call.release == ReleaseMode::Detached);
     let problem = match &approval.execution {
-        Execution::Failed { reason, .. } => {
+        Execution::Failed { reason, permit: PermitFate::Returned, .. } if detached => {
             Problem::new(Code::UpstreamUnreachable, format!("the call was approved and nothing was sent: {reason}"))
                 .with("outcome", "failed")
+        }
+        Execution::None | Execution::Held | Execution::Failed { permit: PermitFate::Returned, .. } => unused(approval),
+        Execution::Failed { reason, permit: PermitFate::Spent, .. } => {
+            let detail = format!(
+                "the call was approved and did not run: {reason}. Its approval is used up; sending the call again asks again"
+            );
+            Problem::new(Code::NoResult, detail).with("outcome", "failed")
         }
         Execution::Unknown { reason, .. } => Problem::new(
             Code::OutcomeUnknown,
             format!("the call was sent and its outcome is unknown: {reason}. Do not send it again blindly"),
         )
         .with("outcome", "unknown"),
-        other => Problem::new(
-            Code::AlreadyReleased,
-            "the call has been sent under this approval already; follow `Location` for its outcome",
-        )
-        .with("outcome", other.as_str()),
+        sent @ (Execution::Releasing { .. } | Execution::Succeeded { .. } | Execution::Resolved { .. }) => {
+            Problem::new(
+                Code::AlreadyReleased,
+                "the call has been sent under this approval already; follow `Location` for its outcome",
+            )
+            .with("outcome", sent.as_str())
+        }
     };
     problem.about(approval).header(LOCATION, location(approval))
+}
+
+/// Approved, and nobody who waited for it can be served: as a rule its grant is over.
+fn unused(approval: &Approval) -> Problem {
+    let until = match approval.grant_expires_at() {
+        Some(until) => format!("until {until} the identical call is sent, and after that it asks again"),
+        None => "the identical call asks again".to_owned(),
+    };
+    Problem::new(Code::NoResult, format!("the call was approved and has not been sent: {until}"))
+        .with("outcome", approval.execution.as_str())
 }
 
 /// The key belongs to another call.

@@ -18,6 +18,8 @@ const LOOKED_INTO_BYTES_MAX: usize = 4 * 1024 * 1024;
 pub struct Expected {
     id: Id,
     found: bool,
+    /// Whether an event with an id will do: a place from which a caller asks for the rest itself.
+    takes_place: bool,
     read: Read,
 }
 
@@ -35,12 +37,13 @@ impl Expected {
         let is_mcp = request.protocol == Protocol::Mcp;
         let value = request.value().ok().flatten().filter(|_| is_mcp)?;
         let id = Id::of(value.member("id")?)?;
-        Some(Self { id, found: false, read: Read::Nothing })
+        Some(Self { id, found: false, takes_place: false, read: Read::Nothing })
     }
 
-    /// The head of the answer is here.
+    /// The head of the answer is here. `to_caller`: it goes to a caller, who may ask for the rest of an event stream.
     #[must_use]
-    pub fn in_answer(mut self, head: &HeaderMap) -> Self {
+    pub fn in_answer(mut self, head: &HeaderMap, to_caller: bool) -> Self {
+        self.takes_place = to_caller;
         let kind = head.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
         self.read = match kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase().as_str() {
             "application/json" => Read::Document(Vec::new()),
@@ -63,9 +66,8 @@ impl Expected {
                 while !self.found {
                     match reader.next_event() {
                         Ok(None) => break,
-                        // An event with an id is a place from which the caller asks for the rest itself.
                         Ok(Some(event)) => {
-                            self.found = event.id.is_some_and(|id| !id.is_empty())
+                            self.found = (self.takes_place && event.id.is_some_and(|id| !id.is_empty()))
                                 || event.data.is_some_and(|data| is_response_to(&data, &self.id));
                         }
                         Err(_) => self.found = true,

@@ -11,11 +11,13 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderName, HeaderValue};
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, Version};
+use http_body::Body;
 use http_body_util::{BodyExt, Limited};
 use tokio_util::task::TaskTracker;
 
 use crate::connect::{InTransit, SendError, UpstreamBody};
 use crate::domain::call::Protocol;
+use crate::domain::duration;
 use crate::domain::id::ApprovalId;
 use crate::domain::identity::AgentId;
 use crate::gate::held::HeldRequest;
@@ -27,10 +29,14 @@ use crate::telemetry::metrics::{UpstreamMetrics, UpstreamOutcome};
 use crate::telemetry::stopwatch::Stopwatch;
 
 use super::answer;
-use super::body::{AnswerBody, CallBody, PromptBody, ReleasedBody, has_ended};
+use super::body::{AnswerBody, BoxError, CallBody, PromptBody, ReleasedBody, has_ended};
 use super::expected::{Expected, ended};
 use super::routes::Upstream;
 use super::surface::Surface;
+
+/// How long the answer to a call that the gateway sends by itself may take from its head to its end, an event stream too: whoever
+/// waits longer keeps a turn that other calls to the upstream wait for.
+const DETACHED_ANSWER_MAX: Duration = Duration::from_secs(60 * 60);
 
 /// A call on its way out.
 pub struct Outgoing {
@@ -186,7 +192,7 @@ async fn release_to_its_end(
     match release.carry_out(dispatch(upstream, request, id)).await {
         Ok(response) => {
             let status = response.status();
-            let expected = expected.map(|expected| expected.in_answer(response.headers()));
+            let expected = expected.map(|expected| expected.in_answer(response.headers(), true));
             let without_body = has_ended(response.body()).then(|| ended(expected.as_ref(), status.as_u16()));
             let mut response = match without_result(protocol, status).or(without_body) {
                 Some(sent) => {
@@ -209,17 +215,32 @@ async fn release_to_its_end(
     }
 }
 
-/// What a status says by itself: an MCP server answers every call that it took with 200. One that it refuses it did not take, so
-/// the approval stands; behind any other status it may have run. Plain HTTP says everything in its status.
+/// What a status says by itself: an MCP server answers every call that it took with 200. One that it says it did not take has not
+/// run; behind any other status it may have. Plain HTTP says everything in its status.
 fn without_result(protocol: Protocol, status: StatusCode) -> Option<Sent> {
     match protocol {
         Protocol::Http => None,
         Protocol::Mcp if status == StatusCode::OK => None,
-        Protocol::Mcp if status.is_client_error() => {
-            Some(Sent::NotSent(format!("the upstream did not take the call: it answered {status}")))
+        Protocol::Mcp if did_not_take(status) => {
+            Some(Sent::Refused(format!("the upstream did not take the call: it answered {status}")))
         }
         Protocol::Mcp => Some(Sent::Lost(format!("the upstream answered {status} and no result"))),
     }
+}
+
+/// Whether an MCP server says with this status that it did not take a message: about its form, its sender or its session. The
+/// other 4xx say nothing of the kind: 408, 409, 425, 429 and 499 are also what is answered when a call that has begun is given up.
+pub(super) const fn did_not_take(status: StatusCode) -> bool {
+    matches!(
+        status,
+        StatusCode::BAD_REQUEST
+            | StatusCode::UNAUTHORIZED
+            | StatusCode::FORBIDDEN
+            | StatusCode::NOT_FOUND
+            | StatusCode::METHOD_NOT_ALLOWED
+            | StatusCode::NOT_ACCEPTABLE
+            | StatusCode::UNSUPPORTED_MEDIA_TYPE
+    )
 }
 
 fn name(headers: &mut HeaderMap, id: ApprovalId) {
@@ -279,11 +300,11 @@ impl Sender for DetachedSender {
             let gone = format!("upstream `{}` is no longer configured", request.upstream);
             return release.finish(Sent::NotSent(gone), None).await;
         };
-        let protocol = request.protocol;
+        let (protocol, expected) = (request.protocol, Expected::of(&request));
         match dispatch(upstream, request, release.approval()).await {
             Ok(response) => match without_result(protocol, response.status()) {
                 Some(sent) => release.finish(sent, None).await,
-                None => keep(release, response, surface.response_bytes_max, upstream.timeout).await,
+                None => keep(release, response, expected, surface.response_bytes_max, upstream.timeout).await,
             },
             Err(error) => release.finish(sent_of(&error), None).await,
         }
@@ -291,8 +312,14 @@ impl Sender for DetachedSender {
 }
 
 /// Reads the whole answer and keeps it. Nobody's patience ends this, so an upstream that falls silent for `piece_timeout` in the
-/// middle does; but not in an event stream, whose next event is the result.
-async fn keep(release: Release, response: Response<UpstreamBody>, max: u64, piece_timeout: Duration) {
+/// middle does; but not in an event stream, whose next event is the result. That one may go on for [`DETACHED_ANSWER_MAX`].
+async fn keep(
+    release: Release,
+    response: Response<UpstreamBody>,
+    expected: Option<Expected>,
+    max: u64,
+    piece_timeout: Duration,
+) {
     let (mut head, body) = response.into_parts();
     strip_for_caller(&mut head.headers);
     let status = head.status.as_u16();
@@ -306,14 +333,53 @@ async fn keep(release: Release, response: Response<UpstreamBody>, max: u64, piec
     let is_event_stream =
         head.headers.get(CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"text/event-stream"));
     let piece_timeout = if is_event_stream { Duration::MAX } else { piece_timeout };
-    let mut body = PromptBody::new(body, piece_timeout);
-    match Limited::new(&mut body, usize::try_from(max).unwrap_or(usize::MAX)).collect().await {
-        Ok(collected) => kept.body = collected.to_bytes(),
-        Err(error) if error.is::<http_body_util::LengthLimitError>() => kept.too_large = true,
-        Err(error) => {
-            let lost = format!("the upstream broke off in the middle of its answer: {error}");
-            return release.finish(Sent::Lost(lost), None).await;
-        }
+    match whole(PromptBody::new(body, piece_timeout), max).await {
+        Ok(Some(body)) => kept.body = body,
+        Ok(None) => kept.too_large = true,
+        Err(lost) => return release.finish(Sent::Lost(lost), None).await,
     }
-    release.finish(Sent::Answered(status), Some(kept)).await;
+    let mut expected = expected.filter(|_| !kept.too_large).map(|expected| expected.in_answer(&head.headers, false));
+    if let Some(expected) = &mut expected {
+        expected.look(&kept.body);
+    }
+    match ended(expected.as_ref(), status) {
+        lost @ Sent::Lost(_) => release.finish(lost, None).await,
+        answered => release.finish(answered, Some(kept)).await,
+    }
+}
+
+/// The whole of a body; `None` when it is larger than `max` bytes.
+///
+/// # Errors
+/// Why its end never came, for people.
+async fn whole<B>(body: PromptBody<B>, max: u64) -> Result<Option<Bytes>, String>
+where
+    B: Body<Data = Bytes, Error: Into<BoxError>> + Unpin,
+{
+    let collected = Limited::new(body, usize::try_from(max).unwrap_or(usize::MAX)).collect();
+    match tokio::time::timeout(DETACHED_ANSWER_MAX, collected).await {
+        Ok(Ok(collected)) => Ok(Some(collected.to_bytes())),
+        Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => Ok(None),
+        Ok(Err(error)) => Err(format!("the upstream broke off in the middle of its answer: {error}")),
+        Err(_) => Err(format!("the upstream did not end its answer within {}", duration::format(DETACHED_ANSWER_MAX))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::StreamExt;
+    use http_body::Frame;
+    use http_body_util::StreamBody;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_never_ends_is_given_up_after_an_hour() {
+        let beginning = futures_util::stream::iter([Ok::<_, BoxError>(Frame::data(Bytes::from_static(b": hi\n\n")))]);
+        let silent = StreamBody::new(beginning.chain(futures_util::stream::pending()));
+        let begin = tokio::time::Instant::now();
+        let lost = whole(PromptBody::new(silent, Duration::MAX), 1024).await.expect_err("it has no end");
+        assert_eq!(begin.elapsed().as_secs(), 3600);
+        assert!(lost.contains("within 1h"), "{lost}");
+    }
 }

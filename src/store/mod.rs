@@ -263,7 +263,8 @@ pub trait Store: Send + Sync + 'static {
     /// Run once at start, before anything is served: every release in flight becomes unknown, nobody waits any more. Idempotent.
     async fn recover(&self, now: Timestamp) -> Result<Recovery, Error>;
 
-    /// Forgets results, stored requests that can no longer be sent, and sessions whose time is over. Idempotent.
+    /// Forgets results, stored requests that can no longer be sent, and sessions whose time is over. The request of an approved call
+    /// whose permit is free is kept while its grant lasts: whoever comes back for it is served from there. Idempotent.
     async fn forget(&self, now: Timestamp) -> Result<u64, Error>;
 
     /// One transaction: stores a session and its `signed_in` record.

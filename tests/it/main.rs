@@ -11,6 +11,7 @@ mod chromium;
 mod cli;
 mod dashboard;
 mod demo;
+mod detached;
 mod events;
 mod examples;
 mod guarantees;

@@ -115,7 +115,7 @@ pub(crate) fn comes(shared: &Arc<Shared>, gateways: &Arc<Gateways>, number: u64)
             shared.chronicle(|chronicle| chronicle.answered(&plan, sent.unwrap_or_default(), &answer));
             let comes_back = match answer {
                 Answer::Pending(_) | Answer::Left | Answer::Broken | Answer::Draining | Answer::Failed(_) => true,
-                Answer::Released(_, Sent::NotSent(_)) | Answer::Full => true,
+                Answer::Released(_, Sent::NotSent(_) | Sent::Refused(_)) | Answer::Full => true,
                 // Whoever sends twice because it was sent once: it must not run again.
                 Answer::Released(_, Sent::Lost(_)) | Answer::Spent(_) => plan.key.is_some(),
                 _ => false,

@@ -105,7 +105,7 @@ impl Chronicle {
             Answer::Passed => upstream(None, 200),
             Answer::Blocked => own(None, 403, "blocked"),
             Answer::Released(id, Sent::Answered(status)) => upstream(Some(*id), *status),
-            Answer::Released(id, Sent::NotSent(_)) => own(Some(*id), 502, "upstream_unreachable"),
+            Answer::Released(id, Sent::NotSent(_) | Sent::Refused(_)) => own(Some(*id), 502, "upstream_unreachable"),
             Answer::Released(id, Sent::Lost(_)) => own(Some(*id), 502, "outcome_unknown"),
             Answer::Kept(approval, status) => upstream(Some(approval.id), *status),
             Answer::Refused(approval) => own(Some(approval.id), 403, approval.status().as_str()),

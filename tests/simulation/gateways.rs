@@ -62,6 +62,11 @@ impl Gateway {
         Arc::new(Self { number, gate, link, gone, drain, tracker })
     }
 
+    /// How many tasks it has under way.
+    pub(crate) fn tasks(&self) -> usize {
+        self.tracker.len()
+    }
+
     /// Ends it as a power cut would.
     fn kill(&self) {
         self.link.sever();

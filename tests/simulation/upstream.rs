@@ -55,7 +55,7 @@ impl Upstream {
                 55..=61 => (Reached::Arrived, Some(Sent::Answered(500))),
                 62..=79 => (Reached::Nothing, Some(Sent::NotSent("connection refused".to_owned()))),
                 80..=85 if protocol == Protocol::Mcp => {
-                    (Reached::Declined, Some(Sent::NotSent("the upstream did not take the call".to_owned())))
+                    (Reached::Declined, Some(Sent::Refused("the upstream did not take the call".to_owned())))
                 }
                 80..=91 => (Reached::Arrived, Some(Sent::Lost("reset".to_owned()))),
                 92..=95 => (Reached::Nothing, Some(Sent::Lost("timed out".to_owned()))),
@@ -104,7 +104,7 @@ impl Upstream {
                 body: Bytes::from(id.to_string()),
                 too_large: false,
             }),
-            Sent::Answered(_) | Sent::NotSent(_) | Sent::Lost(_) => None,
+            Sent::Answered(_) | Sent::NotSent(_) | Sent::Refused(_) | Sent::Lost(_) => None,
         };
         release.finish(sent.clone(), kept).await;
         self.shared.account(|shadow, state| shadow.outcome_attempted(id, state));
@@ -112,6 +112,9 @@ impl Upstream {
     }
 
     async fn answer_after(&self, time: Duration) {
+        if self.shared.silent.load(Ordering::Relaxed) {
+            std::future::pending::<()>().await;
+        }
         match &self.shared.turns {
             Some(turns) => turns.wait("the upstream answers").await,
             None => tokio::time::sleep(time).await,

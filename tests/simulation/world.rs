@@ -45,6 +45,8 @@ pub(crate) struct Shared {
     pub(crate) calm: AtomicBool,
     /// How many attempts to send are refused before anything else happens.
     pub(crate) refusals: AtomicU64,
+    /// Upstreams take calls and never answer them.
+    pub(crate) silent: AtomicBool,
     /// Who may go on next, where that is chosen from outside instead of by delays.
     pub(crate) turns: Option<Turns>,
     /// What everybody writes down, in runs that are shown to the checker of crashes.
@@ -78,6 +80,7 @@ impl Shared {
             tasks: TaskTracker::new(),
             calm: AtomicBool::new(turns.is_some()),
             refusals: AtomicU64::new(0),
+            silent: AtomicBool::new(false),
             turns,
             chronicle: None,
         }

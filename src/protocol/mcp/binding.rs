@@ -38,8 +38,9 @@ fn bound<'a>(params: Option<&Value<'a>>) -> Option<Members<'a>> {
         key == "requestState" && matches!(value, Value::String(state) if state.starts_with(STATE_PREFIX))
     };
     let of_a_round = members.iter().any(is_state);
-    let binds = |key: &str| !PARAMS_OF_THE_REQUEST.contains(&key) && !(of_a_round && PARAMS_OF_A_ROUND.contains(&key));
-    let kept = members.iter().filter(|(key, _)| binds(key)).filter_map(|(key, value)| match key.as_ref() {
+    let is_exempt =
+        |key: &str| PARAMS_OF_THE_REQUEST.contains(&key) || (of_a_round && PARAMS_OF_A_ROUND.contains(&key));
+    let kept = members.iter().filter(|(key, _)| !is_exempt(key)).filter_map(|(key, value)| match key.as_ref() {
         "_meta" => of_meta(value).map(|meta| (key.clone(), meta)),
         _ => Some((key.clone(), value.clone())),
     });

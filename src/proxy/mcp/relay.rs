@@ -12,6 +12,7 @@ use crate::protocol::mcp::sse::{self, Event, Reader};
 
 use super::super::answer as plain;
 use super::super::body::AnswerBody;
+use super::super::upstream::did_not_take;
 use super::answer::About;
 use super::stream::{Gone, Pulse};
 
@@ -56,7 +57,7 @@ impl Relay {
         match (head.status, kind.as_str()) {
             (status, sse::MEDIA_TYPE) if status.is_success() => self.events(body).await,
             (StatusCode::OK, "application/json") => self.document(body).await,
-            (status, _) if status.is_client_error() => {
+            (status, _) if did_not_take(status) => {
                 self.say(&about(plain::not_sent(&format!("the upstream did not take the call: it answered {status}"))))
                     .await
             }

@@ -300,10 +300,16 @@ impl Ledger<'_> {
     pub(super) fn forget(&mut self, now: Timestamp) -> Result<u64, Error> {
         let now = now.as_millis();
         let mut forgotten = 0;
+        // As `rules::grant_lasts` has it, but for a clock that stands before the decision: such a grant is over by that clock only.
+        // What is read from the body is read last, of grants that nobody has used.
         let spent = "DELETE FROM requests WHERE approval IN (SELECT r.approval FROM requests r \
                      JOIN approvals a ON a.id = r.approval WHERE NOT (a.state = 'pending' \
                      OR (a.state = 'approved' AND (a.execution = 'releasing' \
-                     OR (a.ready_at IS NOT NULL AND (a.ready_until IS NULL OR a.ready_until > ?1))))) LIMIT ?2)";
+                     OR (a.ready_at IS NOT NULL AND a.ready_until IS NULL) \
+                     OR ((a.execution = 'held' OR (a.execution = 'failed' \
+                     AND json_extract(a.body, '$.execution.failed.permit') = 'returned')) \
+                     AND (a.waiting > 0 OR ?1 < a.closed_at + json_extract(a.body, '$.terms.grant_ttl.secs') * 1000 \
+                     + json_extract(a.body, '$.terms.grant_ttl.nanos') / 1000000))))) LIMIT ?2)";
         let results = "DELETE FROM results WHERE approval IN \
                        (SELECT approval FROM results WHERE expires_at <= ?1 LIMIT ?2)";
         let sessions = "DELETE FROM sessions WHERE id_sha256 IN \

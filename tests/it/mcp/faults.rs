@@ -23,8 +23,16 @@ fn is_done(message: &Value) -> bool {
 #[test]
 fn a_call_that_the_upstream_does_not_take_keeps_its_approval_for_the_identical_call() {
     let rig = McpRig::start();
-    for (n, status) in ["401 Unauthorized", "403 Forbidden", "404 Not Found", "400 Bad Request"].into_iter().enumerate()
-    {
+    let not_taken = [
+        "400 Bad Request",
+        "401 Unauthorized",
+        "403 Forbidden",
+        "404 Not Found",
+        "405 Method Not Allowed",
+        "406 Not Acceptable",
+        "415 Unsupported Media Type",
+    ];
+    for (n, status) in not_taken.into_iter().enumerate() {
         let call = |id: Value| rig.client().tool(&id, "delete_repo", &json!({ "n": n }));
         rig.origin.reply(raw(status));
         let (stream, id) = rig.hold(&call(json!(7)));
@@ -44,7 +52,7 @@ fn a_call_that_the_upstream_does_not_take_keeps_its_approval_for_the_identical_c
     }
     assert!(rig.alice().pending().is_empty());
     // Each was refused once and ran once.
-    assert_eq!(rig.deletions(), 8);
+    assert_eq!(rig.deletions(), 14);
 }
 
 #[test]
@@ -134,6 +142,11 @@ fn an_upstream_that_ends_without_a_result_is_called_unknown() {
     let rig = McpRig::start();
     let notification = "{\"jsonrpc\":\"2.0\",\"method\":\"notifications/x\"}";
     for (n, (what, reply)) in [
+        ("408", raw("408 Request Timeout")),
+        ("409", raw("409 Conflict")),
+        ("425", raw("425 Too Early")),
+        ("429", raw("429 Too Many Requests")),
+        ("499", raw("499 Client Closed Request")),
         ("500", raw("500 Internal Server Error")),
         ("503", raw("503 Service Unavailable")),
         ("202", Reply::Raw("HTTP/1.1 202 Accepted\r\ncontent-length: 0\r\n\r\n".into())),
@@ -167,7 +180,7 @@ fn an_upstream_that_ends_without_a_result_is_called_unknown() {
         // What the caller is told, the approval says too, so that a person can settle it.
         rig.until_outcome(&id, "unknown");
     }
-    assert_eq!(rig.deletions(), 10, "each was sent once");
+    assert_eq!(rig.deletions(), 15, "each was sent once");
 }
 
 #[test]

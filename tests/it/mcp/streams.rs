@@ -216,3 +216,33 @@ fn a_call_that_was_rejected_while_its_stream_was_broken_is_told_so_when_it_goes_
     assert!(text.contains("Ask first"), "{text}");
     rig.nothing_was_sent();
 }
+
+#[test]
+fn a_grant_that_nobody_used_is_never_called_executed() {
+    let rig = McpRig::parking("hold: 30s, grant_ttl: 2s");
+    let (stream, id) = rig.hold(&rig.client().delete(&json!(7)));
+    let event = stream.next_within(SOON).id().expect("a place to go on from").to_owned();
+    stream.close();
+    rig.until_waiting(&id, 0);
+    rig.alice().approve(&id);
+    std::thread::sleep(Duration::from_millis(2100));
+    let check = |what: &str| {
+        let get = rig.gateway.agent("bot").call("GET", "/mcp").header("accept", "text/event-stream");
+        let late = get.header("last-event-id", &event).send();
+        // A document or an event, whichever comes first.
+        let said = late.text();
+        let said = said.lines().map(|line| line.strip_prefix("data: ").unwrap_or(line));
+        let message = said.filter_map(|line| serde_json::from_str(line).ok()).find(Value::is_object);
+        let text =
+            told(&message.unwrap_or_else(|| panic!("{what}: {}", late.text())), "unavailable", Some(false), true);
+        for part in ["NOT executed", "approved and has not been sent", "asks again", &id] {
+            assert!(text.contains(part), "{what}: {part} is missing: {text}");
+        }
+    };
+    check("its request is still stored");
+    // As the sweep does it, once a minute.
+    let store = rusqlite::Connection::open(rig.home.path("holdpoint.db")).expect("the store is a file");
+    assert_eq!(store.execute("DELETE FROM requests", []).expect("it can be written"), 1);
+    check("its request is forgotten");
+    rig.nothing_was_sent();
+}

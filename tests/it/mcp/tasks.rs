@@ -1,8 +1,10 @@
 //! Held calls that are followed as tasks, on both revisions that know them.
 
+use holdpoint::domain::approval::rules::DETACHED_RETRY_PAUSE;
 use serde_json::{Value, json};
 
-use crate::support::mcp::{Client, McpRig};
+use crate::support::mcp::{Client, McpRig, told};
+use crate::support::mcp_origin::Reply;
 use crate::support::rig::repository;
 use crate::support::wait::until;
 
@@ -160,4 +162,41 @@ fn on_2026_07_28_a_client_with_the_extension_gets_a_task() {
     );
     let contradicted = call(3, "tasks/get", json!({ "taskId": id }), Some("gwt_other"));
     assert_eq!(contradicted["error"]["code"], -32020, "{contradicted}");
+}
+
+#[test]
+fn a_call_that_the_gateway_sent_by_itself_and_that_was_answered_is_never_sent_again() {
+    let rig = McpRig::parking("hold: 30s");
+    let answered = [
+        ("400 Bad Request", "failed"),
+        ("404 Not Found", "failed"),
+        ("408 Request Timeout", "unknown"),
+        ("429 Too Many Requests", "unknown"),
+        ("500 Internal Server Error", "unknown"),
+    ];
+    for (n, (status, outcome)) in answered.into_iter().enumerate() {
+        rig.origin.reply(Reply::Raw(format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\n\r\n")));
+        let params = json!({ "name": "delete_repo", "arguments": { "n": n }, "task": { "ttl": 600_000 } });
+        let created = rig.client().request(&json!(n), "tools/call", &params).send().json();
+        let id =
+            created["result"]["task"]["taskId"].as_str().unwrap_or_else(|| panic!("no task: {created}")).to_owned();
+        let approval = rig.gateway.one_pending();
+        rig.alice().approve(&approval);
+        rig.until_outcome(&approval, outcome);
+        let view = about_task(&rig.client(), 2, "tasks/get", &id)["result"].clone();
+        assert_eq!(view["status"], "failed", "{status}: {view}");
+        assert!(view["statusMessage"].as_str().is_some_and(|said| said.contains(&status[..3])), "{status}: {view}");
+        let result = result_of(&rig, &id);
+        match outcome {
+            "failed" => {
+                let text = told(&result, "unavailable", Some(false), true);
+                assert!(text.contains("used up") && !text.contains("stands"), "{status}: {text}");
+            }
+            _ => drop(told(&result, "unknown", None, false)),
+        }
+    }
+    // Twice the pause after which one that could not be sent is tried again: the sweep has looked at it by then.
+    rig.origin.reply(Reply::Json);
+    std::thread::sleep(DETACHED_RETRY_PAUSE * 2 + std::time::Duration::from_secs(1));
+    assert_eq!(rig.deletions(), answered.len(), "each was sent once");
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use holdpoint::domain::approval::{Command, Execution, PermitFate, Refusal, Status};
+use holdpoint::domain::approval::{Approval, Command, Execution, PermitFate, Refusal, Status};
 use holdpoint::domain::audit::EventKind;
 use holdpoint::store::{Applied, Park, Recovery, Session, Store, StoredRequest, StoredResult};
 
@@ -88,6 +88,35 @@ pub(super) async fn results_and_requests_are_kept_as_long_as_they_may_be(store: 
     assert!(store.request(returned.id).await.expect("reads").is_some(), "a retry may send it");
     assert_eq!(store.forget(at(51)).await.expect("answers"), 1, "the grant is over");
     assert!(store.request(pending.id).await.expect("reads").is_some());
+}
+
+pub(super) async fn the_request_of_a_grant_is_kept_as_long_as_the_grant(store: Arc<dyn Store>) {
+    let park_attached = async || {
+        let mut approval = call(0);
+        approval.caller.waiting = 0;
+        approval.terms.grant_ttl = std::time::Duration::from_millis(50_500);
+        let request = Some(StoredRequest { sealed: b"request".to_vec() });
+        store.park(Park { request, ..park_of(approval.clone()) }, at(0)).await.expect("parks");
+        change(&store, approval.id, approve("alice"), 1).await;
+        approval
+    };
+    let (held, returned, spent) = (park_attached().await, park_attached().await, park_attached().await);
+    let waited_for = park_attached().await;
+    change(&store, waited_for.id, Command::CallerJoined, 2).await;
+    for (approval, permit) in [(&returned, PermitFate::Returned), (&spent, PermitFate::Spent)] {
+        change(&store, approval.id, begin(approval), 2).await;
+        change(&store, approval.id, Command::Fail { reason: "refused".to_owned(), permit }, 3).await;
+    }
+    let is_kept = async |approval: &Approval| store.request(approval.id).await.expect("reads").is_some();
+    assert_eq!(store.forget(at(51)).await.expect("answers"), 1, "the one whose permit is spent");
+    assert!(!is_kept(&spent).await);
+    for approval in [&held, &returned, &waited_for] {
+        assert!(is_kept(approval).await, "{:?}", approval.id);
+    }
+    assert_eq!(store.forget(at(52)).await.expect("answers"), 2, "two grants are over");
+    assert!(is_kept(&waited_for).await, "a grant lasts while somebody waits");
+    change(&store, waited_for.id, Command::CallerLeft, 53).await;
+    assert_eq!(store.forget(at(53)).await.expect("answers"), 1);
 }
 
 pub(super) async fn recovery_finds_what_was_in_flight_once(store: Arc<dyn Store>) {

@@ -19,6 +19,7 @@ pub(super) async fn every_case(make: impl Fn() -> Arc<dyn Store>) {
     commands::what_is_not_there_is_missing(make()).await;
     commands::a_refusal_shows_what_stands_and_writes_nothing(make()).await;
     commands::results_and_requests_are_kept_as_long_as_they_may_be(make()).await;
+    commands::the_request_of_a_grant_is_kept_as_long_as_the_grant(make()).await;
     commands::recovery_finds_what_was_in_flight_once(make()).await;
     commands::sessions_begin_and_end_with_a_record(make()).await;
     races::of_a_hundred_deciders_one_wins_and_the_others_see_who(make()).await;

@@ -262,7 +262,13 @@ fn may_be_sent(approval: &Approval, now: Timestamp) -> bool {
         Status::Pending => true,
         Status::Approved if releasing => true,
         Status::Approved => {
-            approval::rules::ready(approval).is_some_and(|(_, until)| until.is_none_or(|until| now < until))
+            let free = match approval.execution {
+                Execution::Held => true,
+                Execution::Failed { permit, .. } => permit == PermitFate::Returned,
+                _ => false,
+            };
+            let in_time = approval.grant_expires_at().is_some_and(|until| now < until);
+            free && (in_time || approval::rules::grant_lasts(approval, now))
         }
         Status::Rejected | Status::Expired | Status::Cancelled => false,
     }

@@ -70,8 +70,8 @@ impl Shadow {
                 stored(id).is_some_and(|now| match (&now.execution, sent) {
                     (Execution::Succeeded { status, .. }, Sent::Answered(told)) => status == told,
                     (Execution::Unknown { .. } | Execution::Resolved { .. }, Sent::Lost(_)) => true,
-                    // The permit went back, and whatever has come of it since.
-                    (_, Sent::NotSent(_)) => true,
+                    // The permit went back or was spent, and whatever has come of it since.
+                    (_, Sent::NotSent(_) | Sent::Refused(_)) => true,
                     // It could not be written down, or another gateway's start has ended it.
                     (Execution::Releasing { .. } | Execution::Unknown { .. } | Execution::Resolved { .. }, _) => untold,
                     (_, Sent::Answered(_) | Sent::Lost(_)) => false,
