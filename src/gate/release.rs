@@ -5,6 +5,7 @@
 //! permit exists only after `releasing` is on disk.
 
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -14,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::domain::approval::{Approval, Command, Execution, PermitFate, Refusal, ReleaseMode, State};
 use crate::domain::call::Fingerprint;
 use crate::domain::id::ApprovalId;
+use crate::domain::policy::CompiledPolicy;
 use crate::store::{Applied, StoredResult};
 use crate::telemetry::metrics::{Counted, ReleaseOutcome, Violation};
 
@@ -34,7 +36,7 @@ pub struct Permit {
 
 enum Ticket {
     Verdict,
-    Approval { id: ApprovalId, fingerprint: Fingerprint, upstream: String, gate: Gate },
+    Approval { id: ApprovalId, fingerprint: Fingerprint, upstream: String, policy: Arc<CompiledPolicy>, gate: Gate },
     Spent,
 }
 
@@ -71,6 +73,11 @@ impl Permit {
             Ticket::Approval { id, .. } => Some(*id),
             Ticket::Verdict | Ticket::Spent => None,
         }
+    }
+
+    /// Whether an approved call was judged once more by this policy.
+    pub fn is_by(&self, policy: &CompiledPolicy) -> bool {
+        matches!(&self.ticket, Ticket::Approval { policy: by, .. } if by.is_same_as(policy))
     }
 
     /// Uses up the permit of a call that policy let through.
@@ -248,7 +255,7 @@ impl Gate {
                     if let State::Approved(decision) = &approval.state {
                         gate.metrics().release_delay(gate.now().since(decision.at));
                     }
-                    Ok(Permit { ticket: Ticket::Approval { id, fingerprint, upstream, gate }, place: None })
+                    Ok(Permit { ticket: Ticket::Approval { id, fingerprint, upstream, policy, gate }, place: None })
                 }
                 Applied::Same(approval) => Err(NoPermit::Refused(approval, Refusal::PermitSpent)),
                 Applied::Refused(approval, refusal) => Err(NoPermit::Refused(approval, refusal)),

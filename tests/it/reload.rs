@@ -1,5 +1,8 @@
 //! New configuration and policy in a running gateway: taken over whole, or not at all.
 
+mod late;
+mod whole;
+
 use std::time::Duration;
 
 use holdpoint::domain::time::Clock as _;
