@@ -1,8 +1,7 @@
 //! Loading configuration and policy again: on SIGHUP, and when one of the files read changes.
 //!
-//! What can change while the gateway runs: policy, agents, reviewers, upstreams, routes, limits, certificates. What cannot (the
-//! listeners' addresses, the store) is named in the log as needing a restart, and the rest is taken over. An invalid file keeps
-//! everything as it was.
+//! What can change while the gateway runs: policy, agents, reviewers, upstreams, routes, limits, certificates. What cannot (see
+//! `restart`) is named in the log as needing a restart, and the rest is taken over. An invalid file keeps everything as it was.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -157,7 +156,7 @@ fn take_over(live: &Live, config: &Config) -> Result<(), super::Error> {
     live.tls_reload(config)?;
     let policy = surface.policy.clone();
     let changed = !policy.is_same_as(&live.gate.policy());
-    for setting in live.needs_restart(config) {
+    for setting in live.at_start.changed_by(config) {
         tracing::warn!(setting, "this setting takes effect at the next start");
     }
     let limits = build::limits(config);

@@ -23,7 +23,7 @@ pub struct LimitsModel {
     pub pending_total_max: u32,
     /// Bytes of request bodies held in memory in total; more are refused with 429.
     pub held_bytes_max: Text<ByteSize>,
-    /// Open connections per listener; more wait to be accepted.
+    /// Open connections per listener; more are closed as soon as they are accepted.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub connections_max: u32,
     /// The largest upstream response that is kept for a detached call.
