@@ -3,6 +3,7 @@
 mod build;
 pub mod keys;
 mod reload;
+mod restart;
 mod shutdown;
 mod watch;
 
@@ -18,7 +19,7 @@ use tokio_util::task::TaskTracker;
 use crate::api::{self, Surface as ApiSurface};
 use crate::auth::Authenticator;
 use crate::config::load::Reviewers;
-use crate::config::settings::{Config, StoreSettings};
+use crate::config::settings::Config;
 use crate::connect::OwnListeners;
 use crate::connect::stdio::Programs;
 use crate::dashboard;
@@ -95,9 +96,8 @@ pub enum Error {
 pub(super) struct Live {
     path: PathBuf,
     reviewers: Reviewers,
-    listening: (SocketAddr, SocketAddr),
+    at_start: restart::AtStart,
     own: OwnListeners,
-    store: StoreSettings,
     gate: Gate,
     surface: Arc<ArcSwap<Surface>>,
     authenticator: Arc<ArcSwap<Authenticator>>,
@@ -178,9 +178,8 @@ pub async fn start_with_clock(config: Config, origin: Origin, clock: Arc<dyn Clo
     let live = Arc::new(Live {
         reviewers: origin.reviewers,
         path: origin.path,
-        listening: (config.proxy.listen, config.admin.listen),
+        at_start: restart::AtStart::of(&config),
         own,
-        store: config.store.clone(),
         gate: gate.clone(),
         surface: surface.clone(),
         authenticator: authenticator.clone(),
@@ -273,19 +272,6 @@ impl Live {
             }
         }
         Ok(())
-    }
-
-    /// Settings of `config` that differ from those in force and take a restart.
-    fn needs_restart(&self, config: &Config) -> Vec<&'static str> {
-        let with_tls = (config.proxy.tls.is_some(), config.admin.tls.is_some());
-        let differs = [
-            ("proxy.listen", config.proxy.listen != self.listening.0),
-            ("admin.listen", config.admin.listen != self.listening.1),
-            ("store", config.store != self.store),
-            ("proxy.tls", with_tls.0 != self.tls[0].is_some()),
-            ("admin.tls", with_tls.1 != self.tls[1].is_some()),
-        ];
-        differs.into_iter().filter_map(|(name, differs)| differs.then_some(name)).collect()
     }
 }
 

@@ -5,6 +5,7 @@
 //! permit exists only after `releasing` is on disk.
 
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -14,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::domain::approval::{Approval, Command, PermitFate, Refusal, ReleaseMode, State};
 use crate::domain::call::Fingerprint;
 use crate::domain::id::ApprovalId;
+use crate::domain::policy::CompiledPolicy;
 use crate::store::{Applied, StoredResult};
 use crate::telemetry::metrics::{Counted, ReleaseOutcome, Violation};
 
@@ -31,7 +33,7 @@ pub struct Permit {
 
 enum Ticket {
     Verdict,
-    Approval { call: Approved, fingerprint: Fingerprint, gate: Gate },
+    Approval { call: Approved, fingerprint: Fingerprint, policy: Arc<CompiledPolicy>, gate: Gate },
     Spent,
 }
 
@@ -75,6 +77,11 @@ impl Permit {
             Ticket::Approval { call, .. } => Some(call.id),
             Ticket::Verdict | Ticket::Spent => None,
         }
+    }
+
+    /// Whether an approved call was judged once more by this policy.
+    pub fn is_by(&self, policy: &CompiledPolicy) -> bool {
+        matches!(&self.ticket, Ticket::Approval { policy: by, .. } if by.is_same_as(policy))
     }
 
     /// Uses up the permit of a call that policy let through.
@@ -265,7 +272,7 @@ impl Gate {
                     if let State::Approved(decision) = &approval.state {
                         gate.metrics().release_delay(gate.now().since(decision.at));
                     }
-                    Ok(Permit { ticket: Ticket::Approval { call, fingerprint, gate }, place: None })
+                    Ok(Permit { ticket: Ticket::Approval { call, fingerprint, policy, gate }, place: None })
                 }
                 Applied::Same(approval) => Err(NoPermit::Refused(approval, Refusal::PermitSpent)),
                 Applied::Refused(approval, refusal) => Err(NoPermit::Refused(approval, refusal)),

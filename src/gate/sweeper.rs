@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::domain::approval::{Approval, Canceller, Command, Status};
 use crate::domain::id::ApprovalId;
 use crate::domain::policy::CompiledPolicy;
-use crate::store::{Applied, Filter, Sort};
+use crate::store::{self, Applied, Filter, Sort};
 
 use super::again::{self, Again};
 use super::{Error, Gate, Limits};
@@ -18,6 +18,10 @@ use super::{Error, Gate, Limits};
 const EXPIRY_INTERVAL: Duration = Duration::from_millis(500);
 /// How often missed detached releases are looked for.
 const READY_INTERVAL: Duration = Duration::from_secs(5);
+/// How often it is looked whether a reload left pending approvals that were not judged again.
+const AGAIN_INTERVAL: Duration = Duration::from_secs(5);
+/// After how many failures one after the other the rest of the pending approvals waits for the next sweep.
+const AGAIN_FAILURES_MAX: usize = 3;
 /// How often what is over is forgotten.
 const FORGET_INTERVAL: Duration = Duration::from_secs(60);
 /// How many rows one sweep takes at a time, so that decisions in between never wait long.
@@ -37,6 +41,7 @@ impl Gate {
         self.sweep_ready().await?;
         self.every("expiry", EXPIRY_INTERVAL, |gate| async move { gate.sweep_expired().await });
         self.every("detached releases", READY_INTERVAL, |gate| async move { gate.sweep_ready().await });
+        self.every("judging again", AGAIN_INTERVAL, |gate| async move { gate.judge_pending_again().await });
         self.every("forgetting", FORGET_INTERVAL, |gate| async move {
             gate.store().forget(gate.now()).await?;
             Ok(())
@@ -45,13 +50,19 @@ impl Gate {
     }
 
     /// Puts a new policy and new limits in force and judges what is pending again.
+    ///
+    /// # Errors
+    /// As [`Gate::judge_pending_again`]: policy and limits are in force all the same.
     pub async fn reload(&self, policy: Arc<CompiledPolicy>, limits: Limits) -> Result<(), Error> {
-        self.inner.limits.store(limits.into());
-        if policy.revision() == self.policy_revision() {
-            return Ok(());
-        }
-        self.inner.policy.store(policy);
+        self.put_in_force(policy, limits);
         self.judge_pending_again().await
+    }
+
+    /// Puts a new policy and new limits in force at once. What is pending is still to be judged by them: see
+    /// [`Gate::judge_pending_again`].
+    pub fn put_in_force(&self, policy: Arc<CompiledPolicy>, limits: Limits) {
+        self.inner.limits.store(limits.into());
+        self.inner.policy.store(policy);
     }
 
     fn every<F, Fut>(&self, name: &'static str, interval: Duration, sweep: F)
@@ -99,21 +110,35 @@ impl Gate {
         Ok(())
     }
 
-    /// Judges every pending call by the policy of this moment: one that would be blocked is closed with that reason; one whose
-    /// rule changed is marked for the reviewer.
-    async fn judge_pending_again(&self) -> Result<(), Error> {
+    /// Judges every pending call by the policy of this moment, unless that was done already: one that would be blocked is closed
+    /// with that reason; one whose rule changed is marked for the reviewer. One that cannot be read is logged and left behind: it
+    /// cannot be sent either.
+    ///
+    /// # Errors
+    /// When the store fails for now. A sweep does what is left.
+    pub async fn judge_pending_again(&self) -> Result<(), Error> {
+        let policy = self.policy();
+        if self.inner.judged_again_by.load().is_same_as(&policy) {
+            return Ok(());
+        }
         let filter = Filter { statuses: vec![Status::Pending], sort: Sort::Oldest, ..Filter::default() };
-        let mut after: Option<ApprovalId> = None;
+        let (mut after, mut failures): (Option<ApprovalId>, _) = (None, Failures::default());
         loop {
             let page = self.store().list(filter.clone(), after, BATCH, self.now()).await?;
             for approval in &page.approvals {
-                self.judge_one_again(approval).await?;
+                failures.note(approval.id, self.judge_one_again(approval).await)?;
             }
             match page.next {
                 Some(next) => after = Some(next),
-                None => return Ok(()),
+                None => break,
             }
         }
+        if let Some(error) = failures.first {
+            return Err(error);
+        }
+        // Has another policy come meanwhile, then it is not this one, and what is pending is judged once more.
+        self.inner.judged_again_by.store(policy);
+        Ok(())
     }
 
     async fn judge_one_again(&self, approval: &Approval) -> Result<Option<Applied>, Error> {
@@ -131,5 +156,50 @@ impl Gate {
                 Again::Stands => return Ok(None),
             };
         self.apply(approval.id, command).await.map(Some)
+    }
+}
+
+/// What failed while pending approvals were judged again.
+#[derive(Default)]
+struct Failures {
+    /// The first failure that may be over when it is tried again.
+    first: Option<Error>,
+    /// How many of these came one after the other.
+    in_a_row: usize,
+}
+
+impl Failures {
+    /// Takes in how it went with one approval.
+    ///
+    /// # Errors
+    /// When the store seems to be away: the others had better wait too.
+    fn note<T>(&mut self, id: ApprovalId, judged: Result<T, Error>) -> Result<(), Error> {
+        let Err(error) = judged else {
+            self.in_a_row = 0;
+            return Ok(());
+        };
+        tracing::error!(approval = %id, %error, "a pending approval could not be judged again");
+        if !may_pass(&error) {
+            return Ok(());
+        }
+        self.in_a_row += 1;
+        if self.in_a_row >= AGAIN_FAILURES_MAX {
+            return Err(error);
+        }
+        self.first.get_or_insert(error);
+        Ok(())
+    }
+}
+
+/// Whether the same may go well when it is tried again, as what is stored is not to blame.
+const fn may_pass(error: &Error) -> bool {
+    match error {
+        Error::Store(store::Error::Unavailable(_) | store::Error::Unsure(_) | store::Error::InUse)
+        | Error::TaskLost => true,
+        Error::Store(store::Error::Corrupt(_) | store::Error::TooNew { .. })
+        | Error::Vanished(_)
+        | Error::Unreadable(_)
+        | Error::Seal
+        | Error::List(_) => false,
     }
 }

@@ -127,7 +127,8 @@ impl Proxy {
         Answering { work, id, _outcome: outcome }
     }
 
-    /// Checks and recognises a call. One whose head alone lets it through is on its way when this returns, its body unread: that is
+    /// Checks and recognises a call by one configuration, taken here and kept to the call's end: who calls, where to, and what policy
+    /// says. One whose head alone lets it through is on its way when this returns, its body unread: that is
     /// the path of most calls, which logs nothing and allocates little.
     fn begin(self: Arc<Self>, id: RequestId, now: Timestamp, request: Request<Incoming>) -> Work {
         let surface = self.surface.load();
@@ -143,14 +144,15 @@ impl Proxy {
             Ok(call) => call,
             Err((actor, refusal)) => return self.refused(id, actor, refusal),
         };
-        let (policy, watch) = (self.gate.policy(), Stopwatch::start());
+        let watch = Stopwatch::start();
         if call.destination.upstream.mcp.is_some() {
             let call = Box::new(call.with(parts.method, parts.headers, body));
             let surface = arc_swap::Guard::into_inner(surface);
+            let policy = surface.policy.clone();
             return Work::Other(Box::pin(self.mcp(id, surface, policy, call, watch)));
         }
         let permit = {
-            let entry = Entry::new(&self.gate, &policy, call.facts(&parts.method, &parts.headers), now);
+            let entry = Entry::new(&self.gate, &surface.policy, call.facts(&parts.method, &parts.headers), now);
             match entry.judge(Body::Unread, watch) {
                 Decision::Verdict(verdict) if verdict.kind == VerdictKind::Allowed => {
                     entry.admit_silently(&verdict, &call.destination.upstream.metrics)
@@ -161,6 +163,7 @@ impl Proxy {
         let Some(permit) = permit else {
             let call = Box::new(call.with(parts.method, parts.headers, body));
             let surface = arc_swap::Guard::into_inner(surface);
+            let policy = surface.policy.clone();
             return Work::Other(Box::pin(self.answer(id, surface, policy, call, watch)));
         };
         let upstream = call.destination.upstream;

@@ -11,6 +11,7 @@ use http::{HeaderMap, HeaderValue, Uri};
 use super::body::CallBody;
 use crate::config::settings::{self, UpstreamName};
 use crate::connect::Transport;
+use crate::domain::tools::OnToolChange;
 use crate::gate::intake::plain_path;
 use crate::protocol::target::{Lookup, RequestTarget, TemplateSet};
 use crate::telemetry::metrics::UpstreamMetrics;
@@ -43,6 +44,8 @@ pub struct Upstream {
     pub metrics: UpstreamMetrics,
     /// How it is spoken to as an MCP server; `None`: every request is a call.
     pub mcp: Option<settings::McpSettings>,
+    /// What becomes of calls of tools whose definition nobody has accepted.
+    pub on_tool_change: OnToolChange,
 }
 
 /// All routes, and the upstreams behind them.

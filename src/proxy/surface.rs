@@ -6,12 +6,16 @@ use std::time::Duration;
 
 use crate::auth::Authenticator;
 use crate::domain::identity::AgentId;
+use crate::domain::policy::CompiledPolicy;
 use crate::protocol::head::HeadLimits;
 
 use super::routes::Routes;
 
 /// The proxy's part of a configuration.
 pub struct Surface {
+    /// What calls are judged by as they come in: the policy that was written for these routes and upstreams. A call that is routed
+    /// by one configuration is never judged by another.
+    pub policy: Arc<CompiledPolicy>,
     /// Where requests go.
     pub routes: Routes,
     /// Who callers are.

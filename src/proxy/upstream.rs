@@ -292,10 +292,16 @@ pub struct DetachedSender {
 impl Sender for DetachedSender {
     async fn send(&self, permit: Permit, request: HeldRequest) {
         let surface = self.surface.load_full();
+        let judged = permit.is_by(&surface.policy);
         let Ok(release) = permit.spend(|| request.fingerprint()) else {
             tracing::error!("a permit did not cover the stored request; nothing was sent");
             return;
         };
+        // A reload came between the verdict and this: neither configuration may have let the call go where it would go now.
+        if !judged {
+            let reloaded = "the configuration was loaded anew before it was sent".to_owned();
+            return release.finish(Sent::NotSent(reloaded), None).await;
+        }
         let Some(upstream) = surface.routes.upstream(&request.upstream) else {
             let gone = format!("upstream `{}` is no longer configured", request.upstream);
             return release.finish(Sent::NotSent(gone), None).await;

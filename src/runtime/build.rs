@@ -69,6 +69,7 @@ pub(super) fn surface(
         .map(|one| upstream(one, metrics, programs, own).map(Arc::new))
         .collect::<Result<_, _>>()?;
     Ok(Surface {
+        policy: config.policies.compiled().clone(),
         routes: Routes::new(config.routes.clone(), upstreams),
         authenticator,
         head_limits: HeadLimits { header_count: HEADER_COUNT_MAX, header_bytes: config.limits.header_bytes_max },
@@ -133,6 +134,7 @@ fn upstream(
         timeout: upstream.timeout,
         metrics: metrics.upstream(&name),
         mcp: upstream.mcp.clone(),
+        on_tool_change: upstream.on_tool_change,
         name,
     })
 }

@@ -1,8 +1,7 @@
 //! Loading configuration and policy again: on SIGHUP, and when one of the files read changes.
 //!
-//! What can change while the gateway runs: policy, agents, reviewers, upstreams, routes, limits, certificates. What cannot (the
-//! listeners' addresses, the store) is named in the log as needing a restart, and the rest is taken over. An invalid file keeps
-//! everything as it was.
+//! What can change while the gateway runs: policy, agents, reviewers, upstreams, routes, limits, certificates. What cannot (see
+//! `restart`) is named in the log as needing a restart, and the rest is taken over. An invalid file keeps everything as it was.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -19,10 +18,13 @@ use crate::config::load::{Loaded, load};
 use crate::config::secrets::ProcessEnv;
 use crate::config::settings::Config;
 use crate::domain::audit::{Actor, Event, EventKind};
+use crate::gate::Gate;
 use crate::gate::intake::known_rules;
 
 /// How long files must have been quiet before they are read: editors and config maps write in several steps.
 const QUIET: Duration = Duration::from_millis(300);
+/// How long to wait before a reload that the trail could not take is written again.
+const UNRECORDED_PAUSE: Duration = Duration::from_secs(2);
 
 /// What asks for a reload.
 pub(super) struct Requests {
@@ -138,40 +140,72 @@ async fn reload(live: &Live) -> Vec<PathBuf> {
         live.failed(problems.join("\n"));
         return files_read;
     };
-    match take_over(live, &config).await {
-        Ok(()) => live.reloaded(),
+    match take_over(live, &config) {
+        Ok(()) => settle(live).await,
         Err(error) => live.failed(error.to_string()),
     }
     files_read
 }
 
-async fn take_over(live: &Live, config: &Config) -> Result<(), super::Error> {
+/// Puts a configuration in force. Nothing is awaited: it is taken over whole or, with an error, not at all. A call sees it all or
+/// nothing of it, as policy, routes and upstreams are one [`Surface`](crate::proxy::surface::Surface); the gate judges by the new
+/// policy first, so that whatever the new surface sends on was judged by it.
+fn take_over(live: &Live, config: &Config) -> Result<(), super::Error> {
     let authenticator = Arc::new(build::authenticator(config));
     let surface = build::surface(config, authenticator.clone(), &live.metrics, &live.programs, &live.own)?;
     live.tls_reload(config)?;
-    let policy = config.policies.compiled().clone();
-    let changed = policy.revision() != live.gate.policy_revision();
-    for setting in live.needs_restart(config) {
+    let policy = surface.policy.clone();
+    let changed = !policy.is_same_as(&live.gate.policy());
+    for setting in live.at_start.changed_by(config) {
         tracing::warn!(setting, "this setting takes effect at the next start");
     }
-    if changed {
-        live.metrics.known_rules(&known_rules(&policy));
-        live.metrics.policy_revision(policy.revision());
-    }
-    let revision = policy.revision().to_owned();
     let limits = build::limits(config);
-    live.metrics.pending_limit(limits.pending_total_max);
+    live.gate.set_on_tool_change(build::on_tool_change(config));
+    live.gate.put_in_force(policy.clone(), limits);
     live.surface.store(Arc::new(surface));
     live.programs.retain(&build::programs_of(config));
     live.settings.store(Arc::new(build::admin_settings(config)));
     live.authenticator.store(authenticator);
-    live.gate.set_on_tool_change(build::on_tool_change(config));
-    live.gate.reload(policy, limits).await?;
+    live.metrics.pending_limit(limits.pending_total_max);
+    if changed {
+        live.metrics.known_rules(&known_rules(&policy));
+        live.metrics.policy_revision(policy.revision());
+    }
+    Ok(())
+}
+
+/// Does what follows from a configuration that is in force, and stays so whatever fails here.
+async fn settle(live: &Live) {
+    let revision = live.gate.policy_revision();
+    if let Err(error) = live.gate.judge_pending_again().await {
+        tracing::error!(
+            %error,
+            revision,
+            "the new configuration is in force, but pending approvals could not be judged again yet; it is tried again"
+        );
+    }
     let mut detail = serde_json::Map::new();
     detail.insert("revision".into(), revision.clone().into());
     let at = live.gate.now();
-    let event = Event { at, kind: EventKind::Reloaded, actor: Actor::Gateway, approval: None, detail };
-    live.gate.record(event).await?;
+    record(&live.gate, Event { at, kind: EventKind::Reloaded, actor: Actor::Gateway, approval: None, detail }).await;
     tracing::info!(revision, "configuration and policy reloaded");
-    Ok(())
+    live.reloaded();
+}
+
+/// Writes the reload to the trail, later where the store cannot write now.
+async fn record(gate: &Gate, event: Event) {
+    let Err(error) = gate.record(event.clone()).await else { return };
+    tracing::error!(%error, "the reload could not be written to the trail yet; it is tried again");
+    let task = gate.clone();
+    gate.spawn("reload recorded later", async move {
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(UNRECORDED_PAUSE) => {}
+                () = task.draining() => return,
+            }
+            if task.record(event.clone()).await.is_ok() {
+                return;
+            }
+        }
+    });
 }

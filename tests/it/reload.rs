@@ -1,10 +1,13 @@
 //! New configuration and policy in a running gateway: taken over whole, or not at all.
 
+mod late;
+mod whole;
+
 use std::time::Duration;
 
 use holdpoint::domain::time::Clock as _;
 use holdpoint::telemetry::clock::SystemClock;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::rig::{Rig, gate_delete, repository};
 use crate::support::wait::until_true;
@@ -174,5 +177,47 @@ fn a_hangup_at_the_first_moment_that_the_gateway_is_ready_does_not_end_it() {
         rig.gateway.signal("HUP");
         until_true("it is reloaded", || rig.gateway.log().contains("configuration and policy reloaded"));
         rig.bot().call("GET", "/tools/safe_status").send().expect(200, "");
+    }
+}
+
+#[test]
+fn settings_that_take_a_restart_are_named_one_by_one() {
+    let rig = Rig::start();
+    let named = || {
+        let lines = rig.gateway.log();
+        let lines = lines.lines().filter(|line| line.contains("takes effect at the next start"));
+        let keys = lines.map(|line| serde_json::from_str::<Value>(line).expect("a line is JSON")["setting"].clone());
+        keys.map(|key| key.as_str().expect("a key").to_owned()).collect::<Vec<_>>()
+    };
+    let reloads = || rig.gateway.log().matches("configuration and policy reloaded").count();
+    let text = rig.home.configuration();
+    let changed = text
+        .replace("proxy: { listen: \"127.0.0.1:0\" }", "proxy: { listen: \"127.0.0.1:9\", header_timeout: 11s }")
+        .replace("admin: { listen: \"127.0.0.1:0\" }", "admin: { listen: \"127.0.0.1:10\" }")
+        .replace("holdpoint.db", "another.db");
+    let limits = "limits: { connections_max: 7, header_bytes_max: 32KiB, wait_max: 4m }";
+    let changed = format!("{changed}{limits}\ndrain_timeout: 29s\nlog: {{ format: text, level: debug }}\n");
+    std::fs::write(rig.home.path("holdpoint.yaml"), changed).expect("written");
+    rig.gateway.signal("HUP");
+    until_true("it is reloaded", || reloads() > 0);
+    let mut keys = named();
+    keys.sort();
+    keys.dedup();
+    let expected = [
+        "admin.listen",
+        "drain_timeout",
+        "limits.connections_max",
+        "limits.header_bytes_max",
+        "log.format",
+        "log.level",
+        "proxy.header_timeout",
+        "proxy.listen",
+        "store",
+    ];
+    assert_eq!(keys, expected);
+    let page = include_str!("../../docs/reference/configuration.md");
+    for key in expected {
+        let (_, section) = page.split_once("### What takes a restart").expect("the page has the section");
+        assert!(section.split("\n## ").next().is_some_and(|text| text.contains(&format!("`{key}`"))), "{key}");
     }
 }

@@ -21,9 +21,9 @@ pub struct LimitsModel {
     /// Pending approvals in total; more are refused with 429.
     #[schemars(range(min = 1, max = 10_000_000))]
     pub pending_total_max: u32,
-    /// Bytes of request bodies held in memory in total; more are refused with 429.
+    /// Bytes of held requests in memory in total, headers and bodies; more are refused with 429.
     pub held_bytes_max: Text<ByteSize>,
-    /// Open connections per listener; more wait to be accepted.
+    /// Open connections per listener; more are closed as soon as they are accepted.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub connections_max: u32,
     /// The largest upstream response that is kept for a detached call.

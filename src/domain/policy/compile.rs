@@ -137,6 +137,11 @@ impl CompiledPolicy {
         self.shadow = true;
         self
     }
+
+    /// Whether both judge alike: the same files, enforced or not.
+    pub fn is_same_as(&self, other: &Self) -> bool {
+        self.revision == other.revision && self.shadow == other.shadow
+    }
 }
 
 /// Compiles the files into one policy.

@@ -184,7 +184,7 @@ impl Proxy {
         let (standing, claims) = self.gate.tool_known(upstream, call.name);
         let facts = Call { tool, ..post.request.facts(claims) };
         let entry = Entry::new(&self.gate, policy, facts, self.gate.now());
-        entry.for_tool(call.name, standing, self.gate.on_tool_change(upstream))
+        entry.for_tool(call.name, standing, post.upstream.on_tool_change)
     }
 
     async fn judge_call(
