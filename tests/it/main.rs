@@ -17,6 +17,7 @@ mod guarantees;
 mod hold;
 mod mcp;
 mod operations;
+mod pages;
 mod parking;
 mod policy_api;
 mod readme;
