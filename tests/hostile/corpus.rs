@@ -54,6 +54,11 @@ fn every_file_of_the_corpus_is_in_its_index_and_every_row_has_a_test() {
         }
     }
     assert_eq!(listed, found);
+    let listed: BTreeSet<PathBuf> = bodies.iter().map(|case| corpus("hostile").join(&case.file)).collect();
+    assert_eq!(listed.len(), bodies.len(), "a file is in the index twice");
+    let found = std::fs::read_dir(corpus("hostile")).expect("readable").map(|entry| entry.expect("readable").path());
+    let beside = ["README.md", "index.json"].map(|name| corpus("hostile").join(name));
+    assert_eq!(listed, found.filter(|file| !beside.contains(file)).collect());
 }
 
 #[test]

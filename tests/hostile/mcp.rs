@@ -71,6 +71,7 @@ fn check_after(trap: &mut Trap, what: &str, case: &Message, approved: &str) {
 fn check(trap: &mut Trap, what: &str, headers: &[(String, Option<String>)], body: &[u8], expected: &str) -> Answer {
     let (code, rpc_code) = expected.split_once(' ').unwrap_or((expected, ""));
     let before = (trap.rejected(reason(code)), trap.rejected_in_all(), trap.refusals());
+    let judged = trap.judged();
     let answer = post(trap, headers, body).send();
     let sightings = trap.fresh_sightings();
     for sighting in &sightings {
@@ -81,6 +82,11 @@ fn check(trap: &mut Trap, what: &str, headers: &[(String, Option<String>)], body
     let refused = f64::from(u8::from(!rpc_code.is_empty()));
     assert_eq!(trap.rejected_in_all() - before.1, refused, "{what}: requests counted as refused");
     assert_eq!(trap.refusals() - before.2, refused, "{what}: records in the trail");
+    trap.check_judged(what, judged, |code| match code {
+        "blocked" => usize::from(expected == "denied"),
+        "approval_pending" => usize::from(expected == "held"),
+        _ => 0,
+    });
     if rpc_code.is_empty() {
         check_judged(what, expected, &answer);
         return answer;

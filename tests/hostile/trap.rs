@@ -70,6 +70,14 @@ pub(super) fn index<T: for<'de> Deserialize<'de>>(folder: &str) -> Vec<T> {
     serde_json::from_str(&text).expect("the index is JSON of this form")
 }
 
+/// What was said of calls that were understood: records in the trail, and verdicts in the counter.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Judged {
+    blocked: (usize, f64),
+    /// An identical call whose caller has left is joined, not asked about again.
+    held: (usize, f64),
+}
+
 /// A gateway in front of a spy.
 pub(super) struct Trap {
     pub(super) gateway: Gateway,
@@ -135,6 +143,33 @@ impl Trap {
             let counted = self.gateway.metric("holdpoint_rejected_requests_total", &[]);
             (recorded.to_bits() == counted.to_bits()).then_some(recorded)
         })
+    }
+
+    /// What has been said so far of calls that were understood.
+    pub(super) fn judged(&self) -> Judged {
+        let events = self.gateway.reviewer("alice").events(None);
+        let records = |kinds: &[&str]| events.iter().filter(|kind| kinds.contains(&kind.as_str())).count();
+        let verdicts = |verdict| self.gateway.metric("holdpoint_policy_verdicts_total", &[("verdict", verdict)]);
+        Judged {
+            blocked: (records(&["call_blocked"]), verdicts("BLOCKED")),
+            held: (records(&["approval_created", "caller_joined"]), verdicts("WAITING_FOR_APPROVAL")),
+        }
+    }
+
+    /// Each call that was blocked, and each that was held, has one verdict in the counter and one record in the trail; what was refused
+    /// before has none. `answers` says how many were answered with a code.
+    pub(super) fn check_judged(&self, what: &str, before: Judged, answers: impl Fn(&str) -> usize) {
+        let after = self.judged();
+        for (code, before, after) in
+            [("blocked", before.blocked, after.blocked), ("approval_pending", before.held, after.held)]
+        {
+            let wanted = answers(code);
+            assert_eq!(after.0 - before.0, wanted, "{what}: records of calls answered with `{code}`");
+            // A key that was used for another call is found out behind the verdict that it needs approval.
+            let reused = if code == "approval_pending" { answers("idempotency_key_reused") } else { 0 };
+            let counted = f64::from(u32::try_from(wanted + reused).expect("few"));
+            assert_eq!(after.1 - before.1, counted, "{what}: verdicts of calls answered with `{code}`");
+        }
     }
 
     pub(super) fn rejected_in_all(&self) -> f64 {
@@ -255,13 +290,21 @@ impl Trap {
         answers
     }
 
-    /// What the counter and the trail say before a case.
-    pub(super) fn counted(&self, case: &Connection) -> (f64, f64) {
-        case.counter.as_deref().map_or((0.0, 0.0), |reason| (self.rejected(reason), self.settled_refusals()))
+    /// What the counters and the trail say before a case.
+    pub(super) fn counted(&self, case: &Connection) -> (f64, f64, Judged) {
+        let (counted, recorded) =
+            case.counter.as_deref().map_or((0.0, 0.0), |reason| (self.rejected(reason), self.settled_refusals()));
+        (counted, recorded, self.judged())
     }
 
-    /// What a case has left behind: in the counter, in the trail and at the upstream.
-    pub(super) fn check_traces(&mut self, what: &str, case: &Connection, (counted, recorded): (f64, f64)) {
+    /// What a case has left behind: in the counters, in the trail and at the upstream.
+    pub(super) fn check_traces(
+        &mut self,
+        what: &str,
+        case: &Connection,
+        (counted, recorded, judged): (f64, f64, Judged),
+    ) {
+        self.check_judged(what, judged, |code| case.answers.iter().filter(|answer| answer.ends_with(code)).count());
         if let Some(reason) = case.counter.as_deref() {
             // A head that could not be read is counted once it is answered.
             until_true(&format!("{what}: the counter `{reason}`"), || self.rejected(reason) - counted >= 1.0);
@@ -296,22 +339,27 @@ impl Trap {
             _ if body.is_empty() => None,
             reason => Some(reason),
         };
-        let before = reason.map(|reason| (self.rejected(reason), self.settled_refusals()));
+        let before = (reason.map(|reason| self.rejected(reason)), self.rejected_in_all(), self.settled_refusals());
+        let judged = self.judged();
         let call = self.gateway.agent("bot").call("POST", "/tools/call").header("content-type", "application/json");
         let answer = call.header("prefer", "wait=0").body(body).send();
         let sightings = self.fresh_sightings();
         for sighting in &sightings {
             self.check_sighting(&what, sighting);
         }
-        match (reason, before) {
-            (Some(reason), Some((counted, recorded))) => {
+        let code = if answer.status == 200 { String::new() } else { answer.code() };
+        self.check_judged(&what, judged, |one| usize::from(code == one));
+        let refused = f64::from(u8::from(reason.is_some() || answer.status == 400));
+        assert_eq!(self.rejected_in_all() - before.1, refused, "{what}: requests counted as refused");
+        assert_eq!(self.settled_refusals() - before.2, refused, "{what}: records of refused input");
+        match (reason, before.0) {
+            (Some(reason), Some(counted)) => {
                 let status = if reason == "too_large" { 413 } else { 400 };
                 assert_eq!((answer.status, answer.code().as_str()), (status, reason), "{what}: {}", answer.text());
                 assert_eq!(self.rejected(reason) - counted, 1.0, "{what}: the counter `{reason}`");
-                assert_eq!(self.settled_refusals() - recorded, 1.0, "{what}: one record in the trail");
                 assert_eq!(sightings.len(), 0, "{what}");
             }
-            // Well-formed: refused by what it says, held, or harmless.
+            // Well-formed: refused for what it says (two keys that may be taken for each other), blocked, held, or harmless.
             _ => match answer.status {
                 200 => assert_eq!(sightings.len(), 1, "{what}"),
                 400 | 403 | 503 => assert_eq!(sightings.len(), 0, "{what}"),

@@ -307,12 +307,19 @@ fn an_unknown_outcome_is_settled_once_by_a_person() {
     rig.until_outcome(&approval, "unknown");
     let resolve =
         |body: Value| rig.alice().call("POST", &format!("/v1/approvals/{approval}/resolve")).json(&body).send();
+    let records = || rig.alice().events(Some(&approval)).iter().filter(|kind| *kind == "release_resolved").count();
     resolve(json!({ "outcome": "committed", "note": " " })).expect(400, "invalid_request");
+    assert_eq!(records(), 0);
     let settled = resolve(json!({ "outcome": "committed", "note": "The repository is gone." })).expect(200, "").json();
     assert_eq!(settled["outcome"]["resolved"], "committed");
     assert_eq!(settled["resolution"]["by"], "alice");
     assert_eq!(settled["resolution"]["note"], "The repository is gone.");
     resolve(json!({ "outcome": "not_committed", "note": "No." })).expect(409, "not_unknown");
+    // The trail says it once, and by whom.
+    assert_eq!(records(), 1);
+    let trail = rig.alice().trail();
+    let settled = trail.iter().find(|record| record["event"]["kind"] == "release_resolved").expect("it is there");
+    assert_eq!(settled["event"]["actor"], json!({ "reviewer": "alice" }), "{settled}");
     // The note is between reviewers.
     assert!(!rig.bot().approval(&approval).text().contains("repository is gone"));
 }

@@ -17,7 +17,7 @@ pub(crate) fn sign_in(rig: &Rig, reviewer: &str) -> String {
     cookie.split(';').next().expect("a pair").to_owned()
 }
 
-fn encode(text: &str) -> String {
+pub(crate) fn encode(text: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
     text.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
 }
@@ -40,7 +40,7 @@ fn get(rig: &Rig, cookie: &str, target: &str) -> Answer {
 }
 
 /// The value of a hidden field on a page.
-fn hidden(page: &str, name: &str) -> String {
+pub(crate) fn hidden(page: &str, name: &str) -> String {
     let field = format!("name=\"{name}\" value=\"");
     let rest = page.split_once(&field).unwrap_or_else(|| panic!("no field `{name}`: {page}")).1;
     rest.split('"').next().expect("an end").to_owned()

@@ -18,6 +18,7 @@ mod guarantees;
 mod hold;
 mod mcp;
 mod operations;
+mod pages;
 mod parking;
 mod policy_api;
 mod readme;

@@ -166,41 +166,63 @@ impl Chronicle {
         Story { lines: self.history.news(), trail, ..Story::new(policy) }
     }
 
-    /// What the checker finds, and how many lines of each kind it was told.
-    pub(crate) fn judged(&self, state: &State) -> (Vec<Finding>, BTreeMap<&'static str, usize>) {
+    /// What the checker finds, and what it was told.
+    pub(crate) fn judged(&self, state: &State) -> (Vec<Finding>, Story) {
         let story = self.story(state);
-        let mut counts = BTreeMap::new();
-        for line in &story.lines {
-            let kind = match &line.what {
-                What::CallAnswered { source, .. } if source == "upstream" => "answers of the upstream",
-                What::CallAnswered { .. } => "answers of the gateway",
-                What::CallLost { .. } => "calls without an answer",
-                What::WordAnswered { status: 200, .. } => "words acknowledged",
-                What::WordAnswered { .. } => "words refused",
-                What::Hit { .. } => "arrived",
-                What::Seen { .. } => "seen",
-                _ => continue,
-            };
-            *counts.entry(kind).or_default() += 1;
-        }
-        (check(&story), counts)
+        (check(&story), story)
     }
 }
 
-/// What the checker finds in a run of this seed.
-fn judge(seed: u64, plant: Option<Plant>) -> (Vec<Finding>, BTreeMap<&'static str, usize>) {
+/// What the checker finds in a run of this seed, and what it was told.
+fn judge(seed: u64, plant: Option<Plant>) -> (Vec<Finding>, Story) {
     on_virtual_time(run_chronicled(seed, plant))
+}
+
+/// Counts the lines of each kind.
+fn count(story: &Story, counts: &mut BTreeMap<&'static str, usize>) {
+    for line in &story.lines {
+        let kind = match &line.what {
+            What::CallAnswered { source, .. } if source == "upstream" => "answers of the upstream",
+            What::CallAnswered { .. } => "answers of the gateway",
+            What::CallLost { .. } => "calls without an answer",
+            What::WordAnswered { status: 200, .. } => "words acknowledged",
+            What::WordAnswered { .. } => "words refused",
+            What::Hit { .. } => "arrived",
+            What::Seen { .. } => "seen",
+            _ => continue,
+        };
+        *counts.entry(kind).or_default() += 1;
+    }
 }
 
 /// Judges these seeds; how many lines of each kind there were.
 fn judge_all(seeds: std::ops::Range<u64>) -> BTreeMap<&'static str, usize> {
     let mut counts = BTreeMap::new();
     for seed in seeds {
-        let (findings, more) = judge(seed, None);
-        assert!(findings.is_empty(), "seed {seed}: {findings:#?}");
-        more.into_iter().for_each(|(kind, count)| *counts.entry(kind).or_default() += count);
+        let (findings, story) = judge(seed, None);
+        assert!(findings.is_empty(), "{}", complaint(seed, &findings));
+        count(&story, &mut counts);
     }
     counts
+}
+
+/// What a failed seed prints: what was found, and how to see it again with what everybody wrote down.
+fn complaint(seed: u64, findings: &[Finding]) -> String {
+    format!(
+        "{findings:#?}\nseed {seed} of the histories\n\
+         replay: HOLDPOINT_SIM_SEED={seed} cargo test --test simulation -- --nocapture chronicle::replay"
+    )
+}
+
+#[test]
+fn replay() {
+    let Some(seed) = number_from("HOLDPOINT_SIM_SEED") else { return };
+    let (findings, story) = judge(seed, None);
+    for line in &story.lines {
+        println!("{}", serde_json::to_string(line).expect("a line"));
+    }
+    println!("{}", story.trail.join("\n"));
+    assert!(findings.is_empty(), "{}", complaint(seed, &findings));
 }
 
 #[test]
@@ -230,9 +252,12 @@ fn the_checker_of_crashes_finds_planted_faults_of_the_store() {
     ] {
         let found = (0..SEEDS).find_map(|seed| {
             let (findings, _) = judge(seed, Some(plant));
-            findings.into_iter().find(|finding| finding.letter == letter).map(|finding| (seed, finding))
+            findings.iter().any(|finding| finding.letter == letter).then_some((seed, findings))
         });
         println!("{plant:?}: {found:?}");
-        assert!(found.is_some(), "{plant:?} was not found in {SEEDS} seeds");
+        let Some((seed, findings)) = found else { panic!("{plant:?} was not found in {SEEDS} seeds") };
+        // The seed is all that it takes to see it again.
+        let again = judge(seed, Some(plant)).0;
+        assert_eq!(format!("{again:?}"), format!("{findings:?}"), "{plant:?} with seed {seed}");
     }
 }

@@ -3,7 +3,8 @@
 //!
 //! `HOLDPOINT_SIM_SEED=17 cargo test --test simulation -- --nocapture replay`
 //!
-//! `just simulate` runs 10 000 seeds. Some runs also write the histories that the checker of crashes reads (`chronicle`).
+//! `just simulate` runs 10 000 seeds. Some runs also write the histories that the checker of crashes reads (`chronicle`). They are other
+//! runs of the same seed; the command above replays both, and what fails says which.
 
 mod callers;
 #[path = "../chaos/check.rs"]

@@ -19,6 +19,7 @@ use crate::gateways::Gateways;
 use crate::model::{Model, Plant, State};
 use crate::people;
 use crate::shadow::Shadow;
+use crate::story::Story;
 use crate::tables::TABLES;
 use crate::turns::Turns;
 
@@ -165,7 +166,7 @@ pub(crate) fn run(seed: u64, plant: Option<Plant>) -> Run {
 }
 
 /// Runs one seed with a chronicle; what the checker of crashes finds in it, and what it was told.
-pub(crate) async fn run_chronicled(seed: u64, plant: Option<Plant>) -> (Vec<Finding>, BTreeMap<&'static str, usize>) {
+pub(crate) async fn run_chronicled(seed: u64, plant: Option<Plant>) -> (Vec<Finding>, Story) {
     let shared = Arc::new(Shared { chronicle: Some(Chronicle::new()), ..Shared::make(seed, plant, None) });
     simulate(&shared, seed).await;
     let chronicle = shared.chronicle.as_ref().expect("it was made");

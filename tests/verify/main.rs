@@ -193,11 +193,12 @@ fn a_sound_configuration_is_shown_to_the_last_check() {
 
 #[test]
 fn a_default_of_allow_is_found_by_a_call_that_arrives() {
-    for default in ["default: allow\n", ""] {
-        let home = Home::new(&GATED.replace("default: block\n", default), "finance", REST);
+    for (default, route) in [("default: allow\n", "/shop/"), ("", "/shop/"), ("", "/")] {
+        let lines = REST.replace("path: /shop/", &format!("path: {route}"));
+        let home = Home::new(&GATED.replace("default: block\n", default), "finance", &lines);
         let (code, report) = report(&home.config());
         assert_eq!(code, 1, "{report:#}");
-        assert_eq!(results(&report, "policy.default"), [("route /shop/", "fail")]);
+        assert_eq!(results(&report, "policy.default"), [(format!("route {route}").as_str(), "fail")]);
         assert_eq!(failed(&report), ["policy.default"], "{report:#}");
     }
 }
@@ -222,6 +223,39 @@ fn a_gate_that_only_its_own_caller_could_open_is_found() {
     assert_eq!(code, 1, "{report:#}");
     assert!(failed(&report).contains(&"gate.sent_once"), "{report:#}");
     assert!(report.to_string().contains("with ids that are no agent's"), "{report:#}");
+}
+
+/// Whether a caller could come back in time is read from the policy: the report is the same however fast the machine is, and soon there.
+#[test]
+fn an_approval_that_ends_before_its_caller_can_come_back_is_found() {
+    let mcp = GATED.replace("shop:POST /pay", "pay");
+    for (policy, lines) in [(GATED.to_owned(), REST), (mcp, MCP)] {
+        for grant in ["1ms", "4999ms"] {
+            let short = policy.replace("count: 2 }", &format!("count: 2 }}, hold: 50ms, grant_ttl: {grant}"));
+            let home = Home::new(&short, "finance", lines);
+            let (code, report) = report(&home.config());
+            assert_eq!((code, failed(&report)), (1, vec!["gate.bound"]), "{grant}: {report:#}");
+            assert!(report.to_string().contains(&format!("`grant_ttl` is {}", grant.replace("4999ms", "4s999ms"))));
+        }
+    }
+    // Without a caller there is nobody who would have to be in time.
+    let detached = GATED.replace("count: 2 }", "count: 2 }, release: detached, grant_ttl: 1ms");
+    all_hold(&Home::new(&detached, "finance", REST).config());
+}
+
+#[test]
+fn a_gate_that_another_media_type_goes_around_is_found() {
+    let open = GATED.replace("default: block", "default: allow");
+    let condition = "when: '\"content-type\" in headers && headers[\"content-type\"] == \"application/json\"', action:";
+    let home = Home::new(&open.replace("action:", condition), "finance", REST);
+    // A case may name the type as well.
+    let case = "{ name: pays, request: { tool: \"shop:POST /pay\", headers: { Content-Type: application/json }, args: {} }, \
+                expect: { verdict: WAITING_FOR_APPROVAL } }";
+    for cases in ["", case] {
+        home.write("policy.cases.yaml", &format!("cases: [ {cases} ]\n"));
+        let (code, report) = report(&home.config());
+        assert_eq!((code, failed(&report)), (1, vec!["policy.default", "hostile.encoding"]), "{report:#}");
+    }
 }
 
 #[test]

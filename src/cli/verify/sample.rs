@@ -105,13 +105,16 @@ impl Sample {
             How::Http { method, headers, .. } => (method.as_str(), headers.as_slice()),
             How::Mcp { .. } => ("POST", &[][..]),
         };
-        let mut request = Request::new(method, &self.target());
+        let (mut request, body) = (Request::new(method, &self.target()), self.body());
         for (name, value) in headers {
-            request = request.header(name, value);
+            // A case may name the type that a body comes with anyway; named twice, it would be refused.
+            if body.is_none() || !name.eq_ignore_ascii_case("content-type") {
+                request = request.header(name, value);
+            }
         }
         // No event stream: an answer is one document.
         let request = request.header("accept", "application/json");
-        match self.body() {
+        match body {
             Some(body) => request.json(body),
             None => request,
         }

@@ -1,6 +1,6 @@
 //! The gated call, written so that the gateway and the upstream could read it differently. None of it may arrive.
 
-use crate::cli::verify::report::{Check, Finding, Report};
+use crate::cli::verify::report::{Check, DEFECT, Finding, Report};
 use crate::cli::verify::sample::{How, Sample};
 use crate::cli::verify::wire::{Request, exchange};
 use crate::cli::verify::world::World;
@@ -11,6 +11,9 @@ const ENCODING: Check = Check { id: "hostile.encoding", claim: "another encoding
 const PATH: Check = Check { id: "hostile.path", claim: "a path with two readings never arrives" };
 const FRAMING: Check = Check { id: "hostile.framing", claim: "ambiguous framing and odd methods never arrive" };
 
+/// A gate may ask for a media type or a coding, and the rest of the policy let the call pass with another.
+const NAMED: &str = "see whether a condition on `content-type` or `content-encoding` keeps the rule from this call; if not, this is a defect of Holdpoint: please report it";
+
 /// An attempt: what it is, and its bytes.
 type Attempt = (String, Vec<u8>);
 
@@ -18,13 +21,13 @@ pub(super) fn run(world: &World<'_>, sample: &Sample, subject: &str, report: &mu
     let marked = sample.marked(world.mark());
     let whole = world.request(&marked)?.header("prefer", "wait=0");
     let groups = [
-        (BODY, bodies(world, &whole)),
-        (ENCODING, encodings(world, &whole)),
-        (PATH, paths(world, &whole)),
-        (FRAMING, framings(world, &whole, &marked)),
+        (BODY, bodies(world, &whole), DEFECT),
+        (ENCODING, encodings(world, &whole), NAMED),
+        (PATH, paths(world, &whole), DEFECT),
+        (FRAMING, framings(world, &whole, &marked), DEFECT),
     ];
-    for (check, attempts) in groups {
-        let finding = none_arrives(world, &attempts)?;
+    for (check, attempts, advice) in groups {
+        let finding = none_arrives(world, &attempts, advice)?;
         report.add(check, Some(subject), finding);
         world.clear()?;
     }
@@ -32,7 +35,7 @@ pub(super) fn run(world: &World<'_>, sample: &Sample, subject: &str, report: &mu
 }
 
 /// Sends each and looks at what arrived. Parking is no failure: a person would see it.
-fn none_arrives(world: &World<'_>, attempts: &[Attempt]) -> anyhow::Result<Finding> {
+fn none_arrives(world: &World<'_>, attempts: &[Attempt], advice: &str) -> anyhow::Result<Finding> {
     if attempts.is_empty() {
         return Ok(Finding::not_applicable("the call has no body to write differently"));
     }
@@ -42,7 +45,6 @@ fn none_arrives(world: &World<'_>, attempts: &[Attempt]) -> anyhow::Result<Findi
         let answer = exchange(world.gateway.proxy, bytes).unwrap_or_default();
         if world.recorder.count() > before {
             let happened = format!("{what}: it arrived at the upstream, and was answered {}", answer.shown());
-            let advice = "see whether a rule or the default allows it by another name; if not, this is a defect of Holdpoint: please report it";
             return Ok(Finding::fail("nothing arrives at the upstream", happened, advice));
         }
     }

@@ -12,9 +12,12 @@ mod sending;
 
 pub(super) use policy::{cases, run as policy_checks};
 
+use std::time::Duration;
+
 use super::report::Report;
 use super::search::Search;
 use super::world::World;
+use crate::domain::approval::ReleaseMode;
 use crate::domain::policy::model::Action;
 use crate::domain::policy::{Rule, VerdictKind};
 
@@ -52,6 +55,15 @@ pub(super) fn run(world: &mut World<'_>, search: &Search<'_>, report: &mut Repor
 
 /// A gate that works: what it is called, its rule, and a call that it parks.
 type Gated<'p> = (String, &'p Rule, super::sample::Sample);
+
+/// The shortest `grant_ttl` that counts as time for a caller to come back. It is held against the policy and never tried out: what is
+/// said of a gate does not depend on how fast the machine is.
+const GRANT_TTL_MIN: Duration = Duration::from_secs(5);
+
+/// Whether a caller that was away when its call was approved has the time to come back for it. A detached call needs no caller.
+fn grants_last(rule: &Rule) -> bool {
+    rule.approval().release == ReleaseMode::Detached || rule.approval().grant_ttl >= GRANT_TTL_MIN
+}
 
 /// How a rule is named in the report.
 fn subject(rule: &Rule) -> String {

@@ -3,6 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::Gated;
+use super::sending::sent;
 use crate::cli::verify::report::{Check, DEFECT, Finding, Report};
 use crate::cli::verify::sample::{How, Sample};
 use crate::cli::verify::scratch::AUDITOR;
@@ -87,7 +88,7 @@ pub(super) fn redacted(
             with = with_canary(&base, pointer, &canary).filter(is_ours).or(with);
         }
         match with {
-            Some(with) => seen(world, &with, &canary)?,
+            Some(with) => seen(world, rule, &with, &canary)?,
             None => Finding::not_applicable("a text in place of what it redacts is another rule's call"),
         }
     };
@@ -119,7 +120,7 @@ fn with_canary(sample: &Sample, pointer: &str, canary: &str) -> Option<Sample> {
     Some(with)
 }
 
-fn seen(world: &World<'_>, sample: &Sample, canary: &str) -> anyhow::Result<Finding> {
+fn seen(world: &World<'_>, rule: &Rule, sample: &Sample, canary: &str) -> anyhow::Result<Finding> {
     let before = world.recorder.count();
     let parked = match world.park(sample)? {
         Ok(parked) => parked,
@@ -137,7 +138,7 @@ fn seen(world: &World<'_>, sample: &Sample, canary: &str) -> anyhow::Result<Find
     if let Err(why) = world.decided(&parked.id, "approved")? {
         return Ok(Finding::fail("the configured reviewers can approve it", why, "add reviewers to its groups"));
     }
-    let arrivals = world.arrival_after(before)?;
+    let (_, arrivals) = sent(world, rule, parked.id.clone(), before)?;
     if let Some(finding) = shows("after its release")? {
         return Ok(finding);
     }

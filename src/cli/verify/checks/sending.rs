@@ -2,11 +2,15 @@
 
 use serde_json::Value;
 
+use super::{GRANT_TTL_MIN, grants_last};
+use crate::cli::verify::gateway::until;
 use crate::cli::verify::recorder::Arrival;
 use crate::cli::verify::report::{Check, DEFECT, Finding, Report};
 use crate::cli::verify::sample::{How, Sample};
-use crate::cli::verify::world::{Parked, World, is_pending, is_the_upstreams};
+use crate::cli::verify::wire::Answer;
+use crate::cli::verify::world::{Parked, World, id_of, is_pending, is_the_upstreams};
 use crate::domain::approval::ReleaseMode;
+use crate::domain::duration;
 use crate::domain::policy::{Rule, VerdictKind};
 use crate::protocol::mcp::{META_DECISION, Status};
 
@@ -34,7 +38,7 @@ pub(super) fn run(
         parked.caller.leave();
         return world.clear();
     }
-    let arrivals = world.arrival_after(before)?;
+    let (_, arrivals) = sent(world, rule, parked.id, before)?;
     let answer = parked.caller.answer()?;
     let detached = rule.approval().release == ReleaseMode::Detached;
     let finding = match differences(world, sample, &arrivals) {
@@ -52,6 +56,39 @@ pub(super) fn run(
     world.clear()?;
     report.add(REJECTED, Some(subject), rejected(world, &sample.marked(world.mark()))?);
     world.clear()
+}
+
+/// The approval under which a call that waits was sent, and what has arrived since there were `before`.
+///
+/// A caller that is away for the moment of the decision finds its grant over where that is very short, and asks anew: there, and
+/// nowhere else, whatever it asks for is approved until it is sent.
+pub(super) fn sent(
+    world: &World<'_>,
+    rule: &Rule,
+    mut id: String,
+    before: usize,
+) -> anyhow::Result<(String, Vec<Arrival>)> {
+    if grants_last(rule) {
+        return Ok((id, world.arrival_after(before)?));
+    }
+    until(|| {
+        if world.recorder.count() > before {
+            return Ok(Some(()));
+        }
+        for approval in world.pending()? {
+            id = id_of(&approval);
+            drop(world.decided(&id, "approved")?);
+        }
+        Ok(None)
+    })?;
+    Ok((id, world.recorder.since(before)))
+}
+
+/// An approved call whose caller comes back is pending again: what the report says of it.
+pub(super) fn asked_anew(answer: &Answer) -> Finding {
+    let happened = format!("its caller came back, and it asked for approval anew: {}", answer.shown());
+    let advice = "its approval had ended; if this machine was not stopped for as long as `grant_ttl`, this is a defect of Holdpoint: please report it";
+    Finding::fail("the approved call is sent, once", happened, advice)
 }
 
 /// What is wrong with what arrived; `None` when it is the one call as sent.
@@ -139,21 +176,34 @@ fn bound(world: &World<'_>, rule: &Rule, sample: &Sample) -> anyhow::Result<Find
         }
         tried.push(what);
     }
+    if !grants_last(rule) {
+        return Ok(too_short(rule));
+    }
     if tried.is_empty() {
         return Ok(Finding::not_applicable("no changed call was found that asks as well"));
     }
     if detached {
         return Ok(Finding::pass(tried.join(", ")));
     }
-    let answer = world.start(sample)?.answer()?;
+    let answer = world.once(sample)?;
+    if is_pending(&answer) {
+        return Ok(asked_anew(&answer));
+    }
     match differences(world, sample, &world.recorder.since(before)) {
         None => Ok(Finding::pass(format!("{}; the unchanged call was sent", tried.join(", ")))),
         Some(happened) => {
             let happened = format!("{happened}; the caller was answered {}", answer.shown());
-            let advice = "the approval may have ended: is `grant_ttl` long enough for a caller to come back?";
-            Ok(Finding::fail("the unchanged call is sent, once", happened, advice))
+            Ok(Finding::fail("the unchanged call is sent, once", happened, DEFECT))
         }
     }
+}
+
+/// What is said of a rule whose approvals end before a caller can come back. It is not tried whether one is faster.
+fn too_short(rule: &Rule) -> Finding {
+    let [least, is] = [GRANT_TTL_MIN, rule.approval().grant_ttl].map(duration::format);
+    let advice = format!("set `approval.grant_ttl` of this rule to {least} or more, or leave it out");
+    let expected = format!("a caller that was away when its call was approved has {least} to come back");
+    Finding::fail(expected, format!("`grant_ttl` is {is}"), advice)
 }
 
 fn rejected(world: &World<'_>, sample: &Sample) -> anyhow::Result<Finding> {
