@@ -4,6 +4,7 @@
 //! Each sweep takes no input, reads the store and may run at any time and any number of times.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crate::domain::approval::{Approval, Canceller, Command, Status};
@@ -62,7 +63,11 @@ impl Gate {
     /// [`Gate::judge_pending_again`].
     pub fn put_in_force(&self, policy: Arc<CompiledPolicy>, limits: Limits) {
         self.inner.limits.store(limits.into());
+        let changed = !policy.is_same_as(&self.inner.policy.load());
         self.inner.policy.store(policy);
+        if changed {
+            self.inner.policies_put.fetch_add(1, Ordering::SeqCst);
+        }
     }
 
     fn every<F, Fut>(&self, name: &'static str, interval: Duration, sweep: F)
@@ -117,8 +122,9 @@ impl Gate {
     /// # Errors
     /// When the store fails for now. A sweep does what is left.
     pub async fn judge_pending_again(&self) -> Result<(), Error> {
-        let policy = self.policy();
-        if self.inner.judged_again_by.load().is_same_as(&policy) {
+        // Numbers, not revisions: a policy that comes back finds calls that were parked under the one between.
+        let number = self.inner.policies_put.load(Ordering::SeqCst);
+        if self.inner.policies_judged_by.load(Ordering::SeqCst) == number {
             return Ok(());
         }
         let filter = Filter { statuses: vec![Status::Pending], sort: Sort::Oldest, ..Filter::default() };
@@ -136,8 +142,8 @@ impl Gate {
         if let Some(error) = failures.first {
             return Err(error);
         }
-        // Has another policy come meanwhile, then it is not this one, and what is pending is judged once more.
-        self.inner.judged_again_by.store(policy);
+        // Where another policy has come meanwhile, its number is higher, and what is pending is judged once more.
+        self.inner.policies_judged_by.fetch_max(number, Ordering::SeqCst);
         Ok(())
     }
 

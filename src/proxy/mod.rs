@@ -128,8 +128,8 @@ impl Proxy {
     }
 
     /// Checks and recognises a call by one configuration, taken here and kept to the call's end: who calls, where to, and what policy
-    /// says. One whose head alone lets it through is on its way when this returns, its body unread: that is
-    /// the path of most calls, which logs nothing and allocates little.
+    /// says. One whose head alone lets it through is on its way when this returns, its body unread: that is the path of most calls,
+    /// which logs nothing and allocates little.
     fn begin(self: Arc<Self>, id: RequestId, now: Timestamp, request: Request<Incoming>) -> Work {
         let surface = self.surface.load();
         let (mut parts, body) = request.into_parts();
