@@ -26,6 +26,7 @@ use crate::protocol::head::{
 use crate::protocol::target::RequestTarget;
 use crate::protocol::trace::TraceParent;
 use crate::telemetry::stopwatch::Stopwatch;
+use crate::web::origin;
 
 use super::body::{CallBody, read_whole};
 use super::refusal::Refusal;
@@ -96,6 +97,10 @@ impl<'s> Recognised<'s> {
         let nobody = |refusal| (Actor::Unauthenticated, refusal);
         let (agent, place) = surface.authenticator.agent(headers).map_err(|error| nobody(Refusal::from(error)))?;
         let known = |refusal| (Actor::Agent(agent.0.clone()), refusal);
+        // Whoever needs no credential is known by nothing but where it runs, and there a browser shows pages of anywhere.
+        if place == CredentialPlace::None && origin::is_of_a_foreign_page(headers) {
+            return Err(known(Refusal::foreign_page()));
+        }
         let noted = head.noted;
         let destination = surface.routes.find(head.target).map_err(|target| known(Refusal::no_route(target.path())))?;
         let tool = match destination.upstream.mcp {

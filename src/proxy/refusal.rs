@@ -40,6 +40,11 @@ impl Refusal {
         Self::new(RejectReason::NoRoute, Code::NoRoute, detail)
     }
 
+    pub(super) fn foreign_page() -> Self {
+        let detail = "a web page of another site may call nothing without a credential";
+        Self::new(RejectReason::CrossSite, Code::CrossSite, detail)
+    }
+
     pub(super) fn below_mcp_endpoint(path: &str) -> Self {
         let detail =
             format!("an MCP upstream is one endpoint, and nothing below it is reached: `{}`", path.escape_debug());

@@ -3,8 +3,8 @@
 //! Every browser that matters says so in `Sec-Fetch-Site`, and all of them send `Origin` with a POST. A request with a session
 //! that carries neither is refused: a browser it is not, and other programs have tokens.
 
-use http::HeaderMap;
 use http::header::{HeaderName, ORIGIN};
+use http::{HeaderMap, Uri};
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
@@ -29,6 +29,22 @@ pub fn check(headers: &HeaderMap, authority: &str, public_origin: Option<&str>) 
     }
 }
 
+/// Whether a browser says that a page of another machine is behind a request. Pages of this one, whatever their port, are the
+/// person's own programs.
+pub fn is_of_a_foreign_page(headers: &HeaderMap) -> bool {
+    match (headers.get(ORIGIN), headers.get(&SEC_FETCH_SITE)) {
+        (Some(origin), _) => !origin.to_str().is_ok_and(is_of_this_machine),
+        (None, Some(site)) => site != "same-origin" && site != "none",
+        (None, None) => false,
+    }
+}
+
+fn is_of_this_machine(origin: &str) -> bool {
+    let origin: Option<Uri> = origin.parse().ok();
+    let host = origin.as_ref().filter(|origin| origin.scheme().is_some()).and_then(Uri::host);
+    host.is_some_and(|host| ["localhost", "127.0.0.1", "[::1]"].iter().any(|own| host.eq_ignore_ascii_case(own)))
+}
+
 /// The scheme is left to `public_origin`: behind a proxy that ends TLS this process cannot know it.
 fn is_ours(origin: &str, authority: &str, public_origin: Option<&str>) -> bool {
     let origin = origin.to_ascii_lowercase();
@@ -40,6 +56,37 @@ fn is_ours(origin: &str, authority: &str, public_origin: Option<&str>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_foreign_page_is_told_from_programs_and_pages_of_this_machine() {
+        let foreign = |named: &[(&'static str, &'static str)]| {
+            let mut headers = HeaderMap::new();
+            for (name, value) in named {
+                headers.insert(HeaderName::from_static(name), http::HeaderValue::from_static(value));
+            }
+            is_of_a_foreign_page(&headers)
+        };
+        for own in ["http://localhost:6274", "https://LOCALHOST", "http://127.0.0.1:8080", "http://[::1]:3000"] {
+            assert!(!foreign(&[("origin", own)]), "{own}");
+            assert!(!foreign(&[("origin", own), ("sec-fetch-site", "cross-site")]), "{own}");
+        }
+        for other in [
+            "null",
+            "",
+            "http://evil.example",
+            "http://localhost.evil.example",
+            "http://127.0.0.1.evil.example:80",
+            "localhost",
+            "file://",
+        ] {
+            assert!(foreign(&[("origin", other)]), "{other}");
+            assert!(foreign(&[("origin", other), ("sec-fetch-site", "same-origin")]), "{other}");
+        }
+        for (site, want) in [("cross-site", true), ("same-site", true), ("same-origin", false), ("none", false)] {
+            assert_eq!(foreign(&[("sec-fetch-site", site)]), want, "{site}");
+        }
+        assert!(!foreign(&[]));
+    }
 
     #[test]
     fn only_our_own_page_may_change_things() {

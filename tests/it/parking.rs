@@ -361,6 +361,20 @@ fn an_anonymous_caller_is_let_in_only_where_the_configuration_says_so() {
 }
 
 #[test]
+fn h29_a_page_of_another_site_calls_nothing_where_no_credential_is_asked_for() {
+    let rig = Rig::with(|home| home.key("anonymous: true"));
+    let call = crate::support::people::Call::new(rig.gateway.proxy, "GET", "/tools/safe_status");
+    for (name, value) in [("origin", "http://evil.example"), ("origin", "null"), ("sec-fetch-site", "cross-site")] {
+        call.clone().header(name, value).send().expect(403, "cross_site");
+    }
+    rig.nothing_was_sent();
+    assert_eq!(rig.gateway.metric("holdpoint_rejected_requests_total", &[("reason", "cross_site")]), 3.0);
+    call.clone().header("origin", "http://localhost:6274").send().expect(200, "");
+    // Whoever has a credential is no page that somebody happens to look at.
+    call.bearer(&token("bot")).header("origin", "http://evil.example").send().expect(200, "");
+}
+
+#[test]
 fn a_path_without_a_route_is_refused_and_never_guessed() {
     let rig = Rig::start();
     rig.bot().post("/other/delete_repo", &repository()).send().expect(404, "no_route");

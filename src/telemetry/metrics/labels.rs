@@ -76,6 +76,8 @@ labels! {
         Method => "method",
         /// Host missing, doubled or malformed.
         Host => "host",
+        /// A web page of elsewhere, without a credential.
+        CrossSite => "cross_site",
         /// A header or field that would change the method.
         MethodOverride => "method_override",
         /// No credential, or one that is not known.
