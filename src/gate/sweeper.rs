@@ -17,10 +17,8 @@ use super::{Error, Gate, Limits};
 
 /// How often deadlines are looked at: how late an expiry can be.
 const EXPIRY_INTERVAL: Duration = Duration::from_millis(500);
-/// How often missed detached releases are looked for.
+/// How often missed detached releases are looked for, and pending approvals that a reload could not judge again.
 const READY_INTERVAL: Duration = Duration::from_secs(5);
-/// How often it is looked whether a reload left pending approvals that were not judged again.
-const AGAIN_INTERVAL: Duration = Duration::from_secs(5);
 /// After how many failures one after the other the rest of the pending approvals waits for the next sweep.
 const AGAIN_FAILURES_MAX: usize = 3;
 /// How often what is over is forgotten.
@@ -41,8 +39,11 @@ impl Gate {
         self.load_tools().await?;
         self.sweep_ready().await?;
         self.every("expiry", EXPIRY_INTERVAL, |gate| async move { gate.sweep_expired().await });
-        self.every("detached releases", READY_INTERVAL, |gate| async move { gate.sweep_ready().await });
-        self.every("judging again", AGAIN_INTERVAL, |gate| async move { gate.judge_pending_again().await });
+        self.every("detached releases", READY_INTERVAL, |gate| async move {
+            // Neither waits for the other to go well.
+            let judged = gate.judge_pending_again().await;
+            gate.sweep_ready().await.and(judged)
+        });
         self.every("forgetting", FORGET_INTERVAL, |gate| async move {
             gate.store().forget(gate.now()).await?;
             Ok(())
