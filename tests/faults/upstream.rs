@@ -27,7 +27,7 @@ impl Scene {
     fn new(upstream: Upstream) -> Self {
         let home = Home::new(upstream.address)
             .policy(&gate_delete("hold: 60s, expires_in: 1h, grant_ttl: 1h"))
-            .upstream_key("timeout: 2s")
+            .upstream_key("timeout: 6s")
             .upstream_key("connect_timeout: 2s");
         let home = match &upstream.certificate {
             None => home,
