@@ -11,7 +11,9 @@ use super::tree::{Spelling, Tree};
 /// Escapes make a document up to six times as long; beyond this it could leave the reader's limits.
 const RESPELT_BYTES_MAX: usize = 64 * 1024;
 /// Members of the parameters that are about one sending, or bound elsewhere.
-const OF_ONE_SENDING: [&str; 4] = ["name", "task", "inputResponses", "requestState"];
+const OF_ONE_SENDING: [&str; 2] = ["name", "task"];
+/// The same beside a state that the gateway gave out.
+const OF_A_ROUND: [&str; 2] = ["inputResponses", "requestState"];
 /// The same of `_meta`.
 const META_OF_ONE_SENDING: [&str; 4] = ["progressToken", "traceparent", "tracestate", "baggage"];
 
@@ -39,8 +41,10 @@ pub(crate) fn check(params: &Value<'_>, tree: &Tree) {
 /// What the parameters are without that which is about one sending.
 fn kept(params: &Tree) -> Tree {
     let own = |key: &str| key.starts_with("io.modelcontextprotocol/") || key.starts_with("dev.holdpoint/");
+    let of_a_round = is_of_a_round(params);
     let mut members = params.members().to_vec();
     members.retain(|(key, _)| !OF_ONE_SENDING.contains(&key.as_str()));
+    members.retain(|(key, _)| !of_a_round || !OF_A_ROUND.contains(&key.as_str()));
     for (_, meta) in members.iter_mut().filter(|(key, _)| key == "_meta") {
         let mut inner = meta.members().to_vec();
         inner.retain(|(key, _)| !META_OF_ONE_SENDING.contains(&key.as_str()) && !own(key));
@@ -48,6 +52,10 @@ fn kept(params: &Tree) -> Tree {
     }
     members.retain(|(key, value)| key != "_meta" || !value.members().is_empty());
     Tree::Object(members)
+}
+
+fn is_of_a_round(params: &Tree) -> bool {
+    matches!(params.member("requestState"), Some(Tree::Text(state)) if state.starts_with("hp1."))
 }
 
 /// The binding of these parameters in a message with some spelling; `None` where the message or the call is refused.
@@ -70,13 +78,15 @@ fn sent_again(params: &Tree, choice: &mut Spelling) -> Vec<Tree> {
     let mut all = vec![params.clone()];
     let text = |choice: &mut Spelling| Tree::Text(format!("t{}", choice.next()));
     let object = |key: &str, value: Tree| Tree::Object(vec![(key.to_owned(), value)]);
-    for (key, value) in [
-        ("requestState", text(choice)),
-        ("task", object("ttl", Tree::Number(choice.next().to_string()))),
-        ("inputResponses", object("ask", text(choice))),
-    ] {
+    let mut with_task = params.clone();
+    set(&mut with_task, "task", object("ttl", Tree::Number(choice.next().to_string())), choice);
+    all.push(with_task);
+    // A round of a call that came without a state, or with another of the gateway's.
+    if is_of_a_round(params) || OF_A_ROUND.iter().all(|key| params.member(key).is_none()) {
         let mut again = params.clone();
-        set(&mut again, key, value, choice);
+        set(&mut again, "requestState", Tree::Text(format!("hp1.{}", choice.next())), choice);
+        all.push(again.clone());
+        set(&mut again, "inputResponses", object("ask", text(choice)), choice);
         all.push(again);
     }
     for key in ["progressToken", "traceparent", "tracestate", "baggage", "dev.holdpoint/x", "io.modelcontextprotocol/x"]
@@ -115,7 +125,11 @@ fn other_calls(params: &Tree, choice: &mut Spelling) -> Vec<Tree> {
     let mut meta = kept.member("_meta").cloned().unwrap_or(Tree::Object(Vec::new()));
     set(&mut meta, "tenant", Tree::Text(format!("t{}", choice.next())), choice);
     set(&mut tenant, "_meta", meta, choice);
-    let mut all = vec![changed, more, tenant];
+    let (mut answered, mut stated) = (kept.clone(), kept.clone());
+    let answer = Tree::Object(vec![("ask".to_owned(), Tree::Text(format!("t{}", choice.next())))]);
+    set(&mut answered, "inputResponses", answer, choice);
+    set(&mut stated, "requestState", Tree::Text(format!("t{}", choice.next())), choice);
+    let mut all = vec![changed, more, tenant, answered, stated];
     for call in &mut all {
         let name = params.member("name").cloned().expect("a call that was read has a name");
         set(call, "name", name, choice);
