@@ -12,7 +12,7 @@ use crate::spy::Language;
 use crate::support::http::Wire;
 use crate::support::people::token;
 
-use crate::trap::{Body, Connection, Trap, corpus, index};
+use crate::trap::{Body, Connection, Trap, corpus, index, read};
 
 /// Replays everything that the corpora hold for a row, before every spy.
 fn replay(row: &str) {
@@ -35,16 +35,20 @@ fn replay(row: &str) {
 }
 
 /// The rows that have a test below.
-const ROWS: &str = "H1 H2 H3 H4 H5 H6 H7 H8 H9 H10 H11 H12 H13 H14 H15 H16 H17 H18 H19 H20 H21 H22 H23 H24 H25";
+const ROWS: &str = "H1 H2 H3 H4 H5 H6 H7 H8 H9 H10 H11 H12 H13 H14 H15 H16 H17 H18 H19 H20 H21 H22 H23 H24 H25 \
+                    H26 H27 H28 H29 H30";
 
 #[test]
 fn every_file_of_the_corpus_is_in_its_index_and_every_row_has_a_test() {
     let connections: Vec<Connection> = index("raw");
     let bodies: Vec<Body> = index("hostile");
     let rows = connections.iter().map(|case| &case.row).chain(bodies.iter().map(|case| &case.row));
-    for row in rows {
-        assert!(ROWS.split(' ').any(|known| known == row), "{row} has no test");
-    }
+    let rows: BTreeSet<&str> = rows.map(String::as_str).collect();
+    assert_eq!(
+        rows,
+        ROWS.split_whitespace().collect(),
+        "each row of the table has cases, and each case a row with a test"
+    );
     let files = connections.iter().flat_map(|case| [Some(&case.file), case.after.as_ref()]).flatten();
     let listed: BTreeSet<PathBuf> = files.map(|file| corpus("raw").join(file)).collect();
     let mut found = BTreeSet::new();
@@ -63,12 +67,14 @@ fn every_file_of_the_corpus_is_in_its_index_and_every_row_has_a_test() {
 
 #[test]
 fn every_refusal_of_malformed_input_names_its_counter() {
-    // What policy or the queue says of a call that was understood is no refusal of input.
+    // What policy or the queue says of a call that was understood is no refusal of input, nor is an answer of the approvals API.
     let judged = ["403 blocked", "503 approval_pending", "422 idempotency_key_reused"];
+    let of_the_api = |case: &Connection| String::from_utf8_lossy(&read("raw", &case.file)).contains(" /_holdpoint/");
     let is_refused = |answer: &String| !answer.starts_with('2') && !judged.contains(&answer.as_str());
     let connections: Vec<Connection> = index("raw");
     for case in connections {
-        assert_eq!(case.answers.iter().any(is_refused), case.counter.is_some(), "{}", case.file);
+        let refused = case.answers.iter().any(is_refused) && !of_the_api(&case);
+        assert_eq!(refused, case.counter.is_some(), "{}", case.file);
     }
 }
 
@@ -265,4 +271,31 @@ fn h24_connection_and_identity_headers_cannot_be_injected() {
 #[test]
 fn h25_another_call_than_the_one_that_was_approved_asks_anew() {
     replay("H25");
+}
+
+// What more there is to these rows than bytes stands in modules of their own.
+
+#[test]
+fn h26_calls_that_are_repeated_and_ids_that_are_guessed_let_nothing_through() {
+    replay("H26");
+}
+
+#[test]
+fn h27_a_decision_that_an_agent_sends_to_the_proxy_decides_nothing() {
+    replay("H27");
+}
+
+#[test]
+fn h28_text_that_tries_to_be_more_is_held_or_refused() {
+    replay("H28");
+}
+
+#[test]
+fn h29_what_a_page_of_another_site_can_send_reaches_nothing() {
+    replay("H29");
+}
+
+#[test]
+fn h30_a_body_without_end_is_refused_before_it_is_read() {
+    replay("H30");
 }
